@@ -21,13 +21,15 @@ from prometheus_client import CollectorRegistry
 from gateway.api import docs, gateway_routes, history, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
-from gateway.api.forwarding import forward, forward_to_service
+from gateway.api.forwarding import forward
 from gateway.api.metrics import MetricsApi
+from gateway.api.service_calls import forward_to_service
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
 from gateway.auth.key_ring import KeyRing
 from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
+from gateway.auth.visitors import VisitorCookies
 from gateway.composition.health import config_health, key_health, older_system_health, redis_health
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
@@ -36,6 +38,7 @@ from gateway.composition.rooms import WaitingRooms, waiting_rooms
 from gateway.composition.route_sources import RouteSources
 from gateway.composition.signing_keys import signing_keys_of
 from gateway.composition.tokens import Tokens, checking_tokens
+from gateway.composition.visitor_secrets import VisitorSecrets, visitor_secrets_of
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
@@ -54,6 +57,7 @@ from gateway.context import (
     SIGNING_KEYS,
     UNTRUSTED_PROXIES,
     UPLOADS,
+    VISITORS,
     Configuration,
     Health,
     LiveTable,
@@ -74,6 +78,7 @@ from gateway.observability.logging import AccessLog, LineWriter
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
 from gateway.observability.spring_names import OWN_LABELS, SpringMetrics
+from gateway.proxy.breakers import Breakers
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import ALL_FIELDS, WHOLE_CHAIN
@@ -83,6 +88,7 @@ from gateway.proxy.security_headers import security_headers
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
+from gateway.routing.breakers import breaker_names
 from gateway.routing.table import RouteTable
 from gateway.server.arrivals import Arrivals
 from gateway.server.detached_connections import DetachedConnections
@@ -104,6 +110,7 @@ LIVE_SETTINGS: Final[web.AppKey[LiveSettings]] = web.AppKey("live_settings", Liv
 WAITING_ROOMS: Final[web.AppKey[WaitingRooms]] = web.AppKey("waiting_rooms", WaitingRooms)
 KEY_RING: Final[web.AppKey[KeyRing]] = web.AppKey("key_ring", KeyRing)
 """The keys with which this gateway signs."""
+VISITOR_SECRETS: Final[web.AppKey[VisitorSecrets]] = web.AppKey("visitor_secrets", VisitorSecrets)
 TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens", Tokens)
 POOL: Final[web.AppKey[UpstreamPool]] = web.AppKey("pool", UpstreamPool)
 INSTANCES: Final[web.AppKey[Instances]] = web.AppKey("instances", Instances)
@@ -140,6 +147,7 @@ def create_app(
     app[KEY_RING] = KeyRing()
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
+    app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
     app[UNTRUSTED_PROXIES] = UntrustedProxies()
     app[UPLOADS] = Uploads(upload_limits_of(settings))
     app[DOWNLOADS] = Downloads(download_limits_of(settings))
@@ -154,6 +162,7 @@ def create_app(
             observers,
             redis_and_rooms,
             signing_keys,
+            visitor_secrets,
             key_set,
             upstreams,
             eureka,
@@ -325,6 +334,18 @@ async def signing_keys(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+async def visitor_secrets(app: web.Application) -> AsyncIterator[None]:
+    """The secrets that sign visitors' cookies. Without a setting, instances share one through the Redis of the
+    rooms."""
+    waiting, settings = app[WAITING_ROOMS], app[SETTINGS]
+    async with visitor_secrets_of(app[VISITORS], waiting.redis, settings, app[METRICS].on_call) as app[
+        VISITOR_SECRETS
+    ]:
+        if app[CONFIGURATION].tables.current.table.visitor_rooms:
+            await app[VISITOR_SECRETS].need()
+        yield
+
+
 async def key_set(app: web.Application) -> AsyncIterator[None]:
     """The keys of the authorization server, kept up to date, and the authenticator that uses them."""
     settings, tables = app[SETTINGS], app[CONFIGURATION].tables
@@ -357,6 +378,8 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
             metrics.upstream,
             app[UPLOADS],
             settings.proxy_repeat_methods,
+            metrics,
+            Breakers(metrics),
         )
         yield
 
@@ -389,6 +412,8 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     configuration, live = app[CONFIGURATION], app[LIVE_SETTINGS]
     before, now = live.now, live.follow(new)
     await app[WAITING_ROOMS].provide(new, now)
+    if new.visitor_rooms:
+        await app[VISITOR_SECRETS].need()
     app[INSTANCES].replace(new.services)
     app[TOKENS].follow(new)
     app[POOL].set_idle_seconds(now.proxy_keep_alive_seconds)
@@ -398,6 +423,7 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     configuration.forwarded_fields = _forwarded_fields(now)
     configuration.settings = now
     configuration.tables.replace(new)
+    app[FORWARDER].keep_routes({route.id for route in new.routes}, breaker_names(new.routes))
 
 
 def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:

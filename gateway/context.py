@@ -14,9 +14,11 @@ from typing import Final, NamedTuple, Protocol
 from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
+from gateway.auth.claims import NO_CLAIMS
 from gateway.auth.operators import Operator, Operators
 from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
+from gateway.auth.visitors import Identity, VisitorCookies, visitor_key
 from gateway.errors import GatewayError
 from gateway.observability.logging import AccessLog
 from gateway.observability.loop_lag import LoopLag
@@ -30,6 +32,7 @@ from gateway.proxy.forwarded import Origin, TrustedProxies
 from gateway.proxy.security_headers import SecurityHeaders
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
+from gateway.routing.callers import Bypass, bypass_of
 from gateway.routing.cors import CorsRule, Headers
 from gateway.routing.gates import GateRule
 from gateway.routing.path import Target
@@ -52,7 +55,18 @@ _MAX_CACHED_TARGET_LENGTH: Final = 256
 class AccountedCall:
     """What log, metrics and spans record about an answered call. ``RequestContext`` explains each attribute."""
 
-    __slots__ = ("began", "client", "label", "match", "outcome", "principal", "recorded", "target", "trace")
+    __slots__ = (
+        "began",
+        "client",
+        "label",
+        "match",
+        "outcome",
+        "principal",
+        "recorded",
+        "target",
+        "trace",
+        "visitor",
+    )
 
     trace: TraceContext
     client: str
@@ -60,6 +74,7 @@ class AccountedCall:
     target: Target | None
     match: RouteMatch | None
     principal: Principal | None
+    visitor: str | None
     label: str
     recorded: bool
     outcome: str
@@ -72,12 +87,14 @@ class RequestContext(AccountedCall):
     __slots__ = (
         "access",
         "auth",
+        "bypasses",
         "cors",
         "cors_enabled",
         "cors_headers",
         "detached",
         "forward",
         "handler",
+        "identity",
         "locale",
         "may_reopen_claim",
         "origin",
@@ -89,6 +106,7 @@ class RequestContext(AccountedCall):
         "security",
         "sheddable",
         "streams",
+        "visitor_cookie",
     )
 
     def __init__(self, trace: TraceContext, locale: str, client: str) -> None:  # noqa: PLR0915 - one line a field
@@ -121,10 +139,19 @@ class RequestContext(AccountedCall):
         self.security: SecurityHeaders | None = None
         """Security headers that the answer gets if it lacks them; None: none are added."""
         self.principal: Principal | None = None
+        """The user whose token the request brings."""
+        self.identity: Identity = "token"
+        """Who may have a place in the room that the call is about."""
+        self.visitor: str | None = None
+        """The id of the visitor who calls, if the call is one of a visitor: then the place is the visitor's."""
+        self.visitor_cookie: str | None = None
+        """A ``Set-Cookie`` for the visitor; the gateway's own answer gets it, never that of a service."""
         self.room: str | None = None
         """The room whose gate the call must pass."""
         self.renews_only = False
         """Whether the gate only renews a session and refuses no call."""
+        self.bypasses: tuple[Bypass, ...] = ()
+        """Who passes the gate without a place."""
         self.queue_pass: Pass | None = None
         """The pass that the answer and the service get; None without one."""
         self.may_reopen_claim = False
@@ -145,6 +172,31 @@ class RequestContext(AccountedCall):
         """Whether the answer continues without aiohttp; then it is counted and logged when it ends."""
         self.outcome = ""
         """The code of the error that was answered, if any."""
+
+    @property
+    def member(self) -> str | None:
+        """The key under which the caller has a place in the room of the call; None if the caller can have none."""
+        if self.visitor is not None:
+            return visitor_key(self.visitor)
+        return None if self.principal is None or self.identity == "visitor" else self.principal.user_id
+
+    @property
+    def over_tls(self) -> bool:
+        """Whether the client came by TLS, as far as a trusted proxy says so."""
+        return self.origin is not None and self.origin.scheme == "https"
+
+    @property
+    def bypass(self) -> str | None:
+        """The name of the rule by which the caller, as far as known by now, passes the gate without a place."""
+        if not self.bypasses or self.renews_only:
+            return None
+        claims = NO_CLAIMS if self.principal is None else self.principal.claims
+        return bypass_of(self.bypasses, claims, self.client)
+
+    @property
+    def gate_needs_token(self) -> bool:
+        """Whether the gate needs to know the caller, even if the call is public."""
+        return self.room is not None and not self.renews_only and self.bypass is None
 
     @property
     def trace_id(self) -> str:
@@ -206,7 +258,7 @@ class RoutingState(NamedTuple):
         query are not cached, since they may hold a secret.
         """
         filters = call.match.route.filters
-        plain = self.by_target_only and "?" not in raw and all(each.by_path for each in filters)
+        plain = self.by_target_only and "?" not in raw and all(each.by_path or each.fixed for each in filters)
         if plain and len(raw) <= _MAX_CACHED_TARGET_LENGTH:
             if len(self.resolved) >= _MAX_CACHED_CALLS:
                 self.resolved.clear()
@@ -295,6 +347,7 @@ DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", Detach
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
 PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
 """Absent unless the settings turn passes on."""
+VISITORS: Final[web.AppKey[VisitorCookies]] = web.AppKey("visitors", VisitorCookies)
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
 OPERATORS: Final[web.AppKey[Operators]] = web.AppKey("operators", Operators)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)

@@ -20,6 +20,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── TokenInvalid
     │   ├── TooManyWrongTokens
     │   ├── RoleNotAllowed
+    │   ├── CookieRequired
     │   ├── CsrfRejected
     │   └── AuthUnavailable
     ├── QueueError               the waiting room refuses the call, or can't decide
@@ -30,6 +31,9 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueUnavailable
     │   ├── QueueFailed
     │   ├── QueueStorageFull
+    │   ├── RoomFull
+    │   ├── TooManyLineups
+    │   ├── PrefetchRefused
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
     │   ├── ConfigUnavailable
@@ -38,8 +42,10 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── NotConfigured
     └── UpstreamError            the service could not answer
         ├── UpstreamUnreachable
+        │   └── ServiceFailed
         ├── UpstreamTimeout
-        └── NoInstance
+        ├── NoInstance
+        └── CircuitOpen
 """
 
 from __future__ import annotations
@@ -204,6 +210,12 @@ class RoleNotAllowed(AuthError):
     code = "ROLE_NOT_ALLOWED"
 
 
+class CookieRequired(AuthError):
+    """The room serves visitors, and the client has not brought the cookie that says which one it is."""
+
+    code = "COOKIE_REQUIRED"
+
+
 class CsrfRejected(AuthError):
     """The request came from an origin from which a cookie alone does not authorize it."""
 
@@ -281,6 +293,32 @@ class QueueStorageFull(QueueError):
         super().__init__("Redis is at maxmemory")
 
 
+class RoomFull(QueueError):
+    """As many users wait in the room as may. Users who have a place keep it. ``retry_after`` is in seconds."""
+
+    code = "ROOM_FULL"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("as many users wait as may")
+
+
+class TooManyLineups(QueueError):
+    """The user has lined up too often; a place or slot stays. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_LINEUPS"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many lineups of one user")
+
+
+class PrefetchRefused(QueueError):
+    """A browser asks for a page that the user may never open, so it gets no place and claims none."""
+
+    code = "PREFETCH_REFUSED"
+
+
 class Overloaded(QueueError):
     """This instance accepts no new users at the moment. ``retry_after`` is in seconds."""
 
@@ -338,17 +376,20 @@ class UpstreamError(GatewayError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """The connection was refused or lost, or the answer is not HTTP. ``reason`` is for logs."""
+    """The connection was refused (``phase="connect"``) or lost, or the answer is not HTTP (``"response"``). ``reason``
+    is for logs."""
 
     code = "UPSTREAM_UNREACHABLE"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, phase: str = "response") -> None:
         self.reason = reason
+        self.phase = phase
         super().__init__(reason)
 
 
 class UpstreamTimeout(UpstreamError):
-    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time."""
+    """The service did not accept the connection (``phase="connect"``) or did not answer (``"response"``) in time, or
+    not in the time of the route's circuit breaker (``"breaker"``)."""
 
     code = "UPSTREAM_TIMEOUT"
 
@@ -365,3 +406,22 @@ class NoInstance(UpstreamError):
     def __init__(self, service: str) -> None:
         self.service = service
         super().__init__(service)
+
+
+class ServiceFailed(UpstreamUnreachable):
+    """The service answered with a ``status`` that counts as a failure, and something else is to answer instead."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"status {status}")
+
+
+class CircuitOpen(UpstreamError):
+    """The route's circuit breaker lets no call through at the moment. ``retry_after`` is in seconds."""
+
+    code = "CIRCUIT_OPEN"
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        self.name = name
+        self.retry_after = retry_after
+        super().__init__(name)

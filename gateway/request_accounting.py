@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from gateway.auth.visitors import visitor_key, written
 from gateway.context import AccountedCall, Observers
 from gateway.errors import NoInstance, UpstreamTimeout, UpstreamUnreachable
 
@@ -54,10 +55,17 @@ def account(
             size=size,
             trace_id=trace.trace_id,
             client=call.client,
-            user=call.principal.user_id if call.principal else None,
+            user=_caller(call),
             outcome=call.outcome,
             end=end,
         )
+
+
+def _caller(call: AccountedCall) -> str | None:
+    """The user, else the visitor as operators write it."""
+    if call.principal is not None:
+        return call.principal.user_id
+    return None if call.visitor is None else written(visitor_key(call.visitor))
 
 
 class DetachedCall(AccountedCall):
@@ -74,6 +82,7 @@ class DetachedCall(AccountedCall):
         self._observers, self._method = observers, method
         self.trace, self.client, self.began = context.trace, context.client, context.began
         self.match, self.principal, self.target = context.match, context.principal, context.target
+        self.visitor = context.visitor
         self.label, self.recorded, self.outcome = context.label, context.recorded, context.outcome
         if self.target is not None and self.target.raw_query:
             # The query may hold a token, and may be long.

@@ -1,12 +1,14 @@
 -- lineup: each of these users lines up, first come first served. A parked user returns with the same ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
--- ARGV[5]  relineup  a user who waits lines up again: 'back': a new ticket at the end; 'keep': the place stays
--- ARGV[6…] users     user ids, at most 256
+-- KEYS[18] lineups       hash, see includes/lineups.lua
+-- KEYS[19] last_lineups  zset, likewise
+-- ARGV[5…] users         user ids, at most 256
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
---          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING,
---          FULL (Redis is at maxmemory and the user has no place yet: nothing was changed for this user)
+--          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING.
+--          Refused, with nothing changed for this user: FULL (Redis is at maxmemory and the user has no place yet),
+--          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -20,12 +22,17 @@
 --- @include session
 --- @include promote
 --- @include claims
+--- @include lineups
 --- @include summary
-local relineup = ARGV[5]
-local FIRST_USER = 6
+local lineups, last_lineups = KEYS[18], KEYS[19]
+local log = { lineups, last_lineups }
+local FIRST_USER = 5
 
-if relineup ~= 'back' and relineup ~= 'keep' then
-  return bad_argument('relineup')
+do
+  local wrong = unsound_log(log)
+  if wrong then
+    return wrong
+  end
 end
 
 -- Tested before the first write. Free slots still go to the line: promoting needs no more memory than it frees.
@@ -50,6 +57,10 @@ local function queue(user, place)
 end
 
 local function line_up(user)
+  local wait = lineup_wait(log, user)
+  if wait then
+    return answer_refused(TOO_MANY_LINEUPS, wait)
+  end
   local left = session_left(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
@@ -75,14 +86,17 @@ local function line_up(user)
     return answer_waiting(as_ticket(redis.call('ZSCORE', line, user)), position_of(user))
   end
   local place = redis.call('ZSCORE', line, user)
-  if place and relineup == 'keep' then
+  if place and rule.keeps_place then
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
   end
   if full and not place then
-    return answer_full()
+    return answer_refused(FULL)
   end
   if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 or tokens_left() == 0 then
+    if not place and rule.max_waiting > 0 and waiting + parked_count >= rule.max_waiting then
+      return answer_refused(ROOM_FULL)
+    end
     return queue(user, place)
   end
   admissions_left = admissions_left - 1
@@ -94,7 +108,12 @@ end
 lapse_overdue({ unpack(ARGV, FIRST_USER) })
 local answers = { false }
 for at = FIRST_USER, #ARGV do
-  answers[#answers + 1] = line_up(ARGV[at])
+  local user = ARGV[at]
+  local answer = line_up(user)
+  if answer[1] <= ADMITTED then
+    note_lineup(log, user)
+  end
+  answers[#answers + 1] = answer
 end
 keep_pace(false)
 answers[1] = summary(false)

@@ -3,11 +3,13 @@
 -- or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[18] watch      hash: swept_at, anew_since (ms), cursor, parked_cursor, claims_cursor and history_cursor (of the
---                     slow scans)
--- ARGV[5]  scan       how many entries of the hash to scan in this step; 0: none
--- ARGV[6]  follow     whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
--- ARGV[7]  follow_ms  milliseconds after its last sign for which it counts as running
+-- KEYS[18] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor, claims_cursor and history_cursor (of the
+--                        slow scans)
+-- KEYS[19] lineups       hash, see includes/lineups.lua
+-- KEYS[20] last_lineups  zset, likewise
+-- ARGV[5]  scan          how many entries of the hash to scan in this step; 0: none
+-- ARGV[6]  follow        whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
+-- ARGV[7]  follow_ms     milliseconds after its last sign for which it counts as running
 --
 -- Returns  {summary}
 -- Publishes ABSENT or UNCLAIMED for each user removed, ADMITTED for each user promoted.
@@ -27,15 +29,17 @@
 --- @include promote
 --- @include claims
 --- @include older
+--- @include lineups
 --- @include summary
-local watch = KEYS[18]
+local watch, lineups, last_lineups = KEYS[18], KEYS[19], KEYS[20]
+local log = { lineups, last_lineups }
 local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 -- Marks that are kept: one per second, for nearly three hours of waiting.
 local MARKS = 10000
 
 do
-  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept()
+  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept() or unsound_log(log)
   if wrong then
     return wrong
   end
@@ -381,4 +385,5 @@ promote()
 mark(highest_ticket())
 keep_pace(true)
 forget_ended()
-return { summary(looked >= MOST or #future >= MOST) }
+local forgotten = forget_lineups(log)
+return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST) }

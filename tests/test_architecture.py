@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
 # The lowest layer: what every package may use.
-_BASE = {"draw", "errors", "observability", "query", "server", "settings"}
+_BASE = {"draw", "errors", "observability", "query", "resilience", "server", "settings"}
 # Packages of the middle layer. Each knows the lowest one only, but for what DIRECTIONS says.
 _PARTS = {"auth", "discovery", "proxy", "routing", "sse", "waiting_room"}
 
@@ -67,6 +67,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "settings": {"errors"},
     "observability": set(),
     "query": {"errors"},
+    "resilience": {"errors"},
     "draw": set(),
     "errors": set(),
 }

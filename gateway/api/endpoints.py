@@ -32,7 +32,8 @@ class Endpoint:
     """One of the gateway's own endpoints. ``path`` may hold ``{name}`` segments. ``label`` names it in logs and
     metrics.
 
-    ``auth``: what the call needs. ``sheddable``: an overloaded instance refuses the call, because it brings a new user.
+    ``auth``: what the call needs. ``of_room``: the call is about the place of the caller in the room ``?room=``, which
+    may be one for visitors. ``sheddable``: an overloaded instance refuses the call, because it brings a new user.
     ``streams``: it answers with server-sent events, even for a temporary refusal. ``slash``: the path with a slash at
     the end is the same call. ``probed``: load balancers may also use ``OPTIONS`` to check whether the gateway works.
     """
@@ -42,6 +43,7 @@ class Endpoint:
     handler: Handler
     auth: Auth = "token"
     label: str = ""
+    of_room: bool = False
     sheddable: bool = False
     streams: bool = False
     slash: bool = False

@@ -23,9 +23,11 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.TokenRequired: 401,
     errors.TokenExpired: 401,
     errors.TokenInvalid: 401,
+    errors.CookieRequired: 401,
     errors.CorsRejected: 403,
     errors.CsrfRejected: 403,
     errors.RoleNotAllowed: 403,
+    errors.PrefetchRefused: 403,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,
     errors.NotInQueue: 404,
@@ -37,15 +39,19 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.QueueWaiting: 429,
     errors.TooManySlowUploads: 429,
     errors.TooManyWrongTokens: 429,
+    errors.TooManyLineups: 429,
     errors.QueueFailed: 500,
     errors.UpstreamUnreachable: 502,
+    errors.ServiceFailed: 502,
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
     errors.QueueStorageFull: 503,
+    errors.RoomFull: 503,
     errors.ConfigUnavailable: 503,
     errors.NotConfigured: 503,
     errors.Overloaded: 503,
     errors.NoInstance: 503,
+    errors.CircuitOpen: 503,
     errors.UpstreamTimeout: 504,
 }
 """HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotInQueueAtGate``."""
@@ -70,6 +76,8 @@ _TEMPORARY: Final = 503
 
 _CHALLENGE: Final[dict[type[GatewayError], str]] = {
     errors.TokenRequired: "Bearer",
+    # RFC 9110 asks for a scheme with each 401. Clients that do not know this one ignore it.
+    errors.CookieRequired: "Cookie",
     errors.TokenExpired: 'Bearer error="invalid_token", error_description="expired"',
     errors.TokenInvalid: 'Bearer error="invalid_token"',
 }

@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.auth.cookies import is_pass, without_cookies
 from gateway.auth.identity import PASS, identity_headers, signature_header, strip_identity
+from gateway.auth.visitors import is_visitor_cookie
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
@@ -24,6 +25,7 @@ from gateway.context import (
 from gateway.errors import BadRequest, GatewayError
 from gateway.observability.spans import TracedCalls, Tracer
 from gateway.observability.tracing import TraceContext
+from gateway.proxy.body import RequestBody
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import direct_origin
@@ -36,9 +38,10 @@ from gateway.routing.cors import Headers
 from gateway.routing.filters.base import DirectResponse
 from gateway.routing.filters.edits import AddIfBlank, HeaderEdit
 from gateway.routing.own_headers import folded, is_forwarding_header
-from gateway.routing.path import is_authority
-from gateway.routing.table import RouteMatch
+from gateway.routing.path import Target, is_authority
+from gateway.routing.table import RouteMatch, RouteTable
 from gateway.server.head import RequestHead
+from gateway.settings.model import Settings
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -53,16 +56,6 @@ async def forward(request: web.Request) -> web.StreamResponse:
     return await answer(request)
 
 
-def forward_to_service(request: web.Request) -> Awaitable[web.StreamResponse]:
-    """Forwards a request according to its route, or gives the answer that the route defines itself."""
-    match = request[CONTEXT].match
-    assert match is not None  # noqa: S101 - only matched requests reach this handler
-    answer = match.changes.answer
-    if answer is not None:
-        return _direct_response(answer)
-    return execute_plan(request, plan_for(request, match))
-
-
 def plan_for(request: web.Request, match: RouteMatch) -> ForwardPlan:
     """What is sent to the service, and how."""
     app = request.app
@@ -70,23 +63,32 @@ def plan_for(request: web.Request, match: RouteMatch) -> ForwardPlan:
 
 
 def execute_plan(
-    request: web.Request, plan: ForwardPlan, respond: SendResponse = send_response
+    request: web.Request,
+    plan: ForwardPlan,
+    respond: SendResponse = send_response,
+    body: RequestBody | None = None,
 ) -> Awaitable[web.StreamResponse]:
-    """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span."""
+    """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span. ``body``: see
+    ``Forwarder.forward``."""
     app, trace = request.app, request[CONTEXT].trace
     tracer = app[OBSERVERS].tracer
     if trace.sampled and tracer.records(trace):
-        return _execute_traced(app[FORWARDER], tracer, request, plan, respond)
-    return app[FORWARDER].forward(request, plan, respond)
+        return _execute_traced(app[FORWARDER], tracer, request, plan, respond, body)
+    return app[FORWARDER].forward(request, plan, respond, body)
 
 
 async def _execute_traced(
-    forwarder: Forwarder, tracer: Tracer, request: web.Request, plan: ForwardPlan, respond: SendResponse
+    forwarder: Forwarder,
+    tracer: Tracer,
+    request: web.Request,
+    plan: ForwardPlan,
+    respond: SendResponse,
+    body: RequestBody | None,
 ) -> web.StreamResponse:
     calls = traced_calls(tracer, request[CONTEXT].trace, request.method, plan)
     complete = False
     try:
-        response = await forwarder.forward(request, plan._replace(calls=calls), respond)
+        response = await forwarder.forward(request, plan._replace(calls=calls), respond, body)
         complete = response.complete
     except GatewayError as error:
         calls.failed(error.code)
@@ -114,13 +116,16 @@ def plan_of(
     match: RouteMatch,
     configuration: Configuration,
     downloads: Downloads,
+    *,
+    target: Target | None = None,
 ) -> ForwardPlan:
-    """The same for any form of a request. Raises BadRequest if a filter makes a host of it that is none."""
+    """The same for any form of a request. ``target``: what ``match`` was found for, if that is not the request's own.
+    Raises BadRequest if a filter makes a host of it that is none."""
     settings, changes, sent = configuration.settings, match.changes, request.headers
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
-    if settings.pass_ and hdrs.COOKIE in sent:
-        raw = without_cookies(raw, is_pass)
+    if hdrs.COOKIE in sent:
+        raw = _without_own_cookies(raw, settings, configuration.tables.current.table)
     host = sent.get("Host", "")
     # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None
@@ -132,7 +137,7 @@ def plan_of(
             raise BadRequest("the host that a filter makes of the request is none")
         # Identity comes from the token alone, never from the client or a filter.
         raw = strip_identity(_as_raw(edited), of_route=True)
-    identity = identity_headers(context.principal)
+    identity = identity_headers(context.principal, context.visitor)
     if settings.identity_hmac_secret:
         signed = signature_header(
             settings.identity_hmac_secret,
@@ -140,6 +145,7 @@ def plan_of(
             request.method,
             match.upstream_target,
             context.principal,
+            context.visitor,
         )
         identity = (*identity, signed)
     queue_pass = context.queue_pass
@@ -153,7 +159,7 @@ def plan_of(
         peer_trusted=reported is not None,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
         extra=(*identity, *context.trace.headers()),
-        prefix=_prefix(context, match) if match.route.filters else "",
+        prefix=_prefix(target or context.target, match) if match.route.filters else "",
         forwarded_fields=configuration.forwarded_fields,
     )
     if changes.forwarding_edits:
@@ -173,12 +179,7 @@ def plan_of(
         settings.proxy_connect_timeout_seconds
         if route.connect_timeout is None
         else min(route.connect_timeout, _YEAR_SECONDS),
-        min(
-            settings.proxy_response_timeout_seconds
-            if route.response_timeout is None
-            else route.response_timeout,
-            _YEAR_SECONDS,
-        ),
+        _response_timeout(settings, match),
         changes.status,
         context.trace.trace_id.encode(),
         _cors(context.cors_headers) if context.cors_headers else None,
@@ -187,7 +188,26 @@ def plan_of(
         security=context.security,
         downloads=downloads,
         cookie=None if queue_pass is None else queue_pass.cookie,
+        retry=changes.retry,
+        breaker=changes.breaker,
     )
+
+
+def _response_timeout(settings: Settings, match: RouteMatch) -> float:
+    """The seconds that a service has for each attempt."""
+    of_route, breaker = match.route.response_timeout, match.changes.breaker
+    seconds = settings.proxy_response_timeout_seconds if of_route is None else of_route
+    if breaker is not None and breaker.timeout is not None:
+        # The breaker's own clock stands still while the client sends a long body; this one begins with its end.
+        seconds = min(seconds, breaker.timeout)
+    return min(seconds, _YEAR_SECONDS)
+
+
+def _without_own_cookies(raw: RawHeaders, settings: Settings, table: RouteTable) -> RawHeaders:
+    """A client's headers without the cookies that this gateway sets."""
+    if settings.pass_:
+        raw = without_cookies(raw, is_pass)
+    return without_cookies(raw, is_visitor_cookie) if table.visitor_rooms else raw
 
 
 def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:
@@ -215,9 +235,8 @@ def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) ->
     ]
 
 
-def _prefix(context: RequestContext, match: RouteMatch) -> str:
+def _prefix(target: Target | None, match: RouteMatch) -> str:
     """The beginning of the path that the route's filters removed."""
-    target = context.target
     if target is None:
         return ""
     return removed_prefix(target.raw_path, match.upstream_target)
@@ -228,8 +247,9 @@ def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 
-async def _direct_response(answer: DirectResponse) -> web.StreamResponse:
-    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers))
+def direct_response(answer: DirectResponse) -> web.Response:
+    """An answer that a route defines itself."""
+    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers), body=answer.body or None)
 
 
 def _effective_limit(of_settings: int, of_route: int) -> int:

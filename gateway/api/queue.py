@@ -11,7 +11,16 @@ from aiohttp import web
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
 from gateway.context import ADMISSIONS, CONTEXT, PASSES, ROOMS, Handler, RequestContext
-from gateway.errors import BadRequest, NotAllowedIn, NotInQueue, QueueStorageFull
+from gateway.errors import (
+    BadRequest,
+    NotAllowedIn,
+    NotInQueue,
+    PrefetchRefused,
+    QueueError,
+    QueueStorageFull,
+    RoomFull,
+    TooManyLineups,
+)
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
 from gateway.server.whole_response import JsonResponse
@@ -20,13 +29,15 @@ from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
+    from gateway.auth.csrf import Headers
     from gateway.auth.passes import Passes
     from gateway.waiting_room.room import Question, Room, What
 
 QUEUE = "/api/v1/queue"
 
-STORAGE_FULL_RETRY_SECONDS = (5.0, 15.0)
-"""Memory becomes free as users leave, or when an operator adds some. Each caller gets a random time from this range."""
+FULL_RETRY_SECONDS = (5.0, 15.0)
+"""Memory and places become free as users leave, or when an operator adds some. Each caller gets a random time from this
+range."""
 
 _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
@@ -47,20 +58,36 @@ def room_name(context: RequestContext) -> str:
 
 
 def caller(context: RequestContext) -> str:
-    """The calling user. The gateway never answers these calls without one."""
-    assert context.principal is not None  # noqa: S101 - the authentication middleware refused before
-    return context.principal.user_id
+    """The key in rooms of the calling user or visitor. The gateway never answers these calls without one."""
+    member = context.member
+    assert member is not None  # noqa: S101 - the authentication middleware refused before
+    return member
+
+
+def is_prefetch(headers: Headers) -> bool:
+    """Whether a browser loads a page in advance, which its user may never open."""
+    values = headers.getall("Sec-Purpose", ())
+    return bool(values) and any("prefetch" in value.lower() for value in values)
+
+
+def check_prefetch(headers: Headers) -> None:
+    """Refuses to give a place to a page that is loaded in advance, or to let it claim one. A browser shows such a page
+    without a further call, so nothing would claim the slot later. Raises PrefetchRefused."""
+    if is_prefetch(headers):
+        raise PrefetchRefused
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The endpoints below ``/api/v1/queue``."""
     return (
-        Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", sheddable=True),
-        Endpoint("GET", f"{QUEUE}/status", status, label="queue.status"),
-        Endpoint("POST", f"{QUEUE}/claim", claim, label="queue.claim"),
-        Endpoint("DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token"),
-        Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token"),
-        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave"),
+        Endpoint("POST", f"{QUEUE}/lineup", lineup, label="queue.lineup", of_room=True, sheddable=True),
+        Endpoint("GET", f"{QUEUE}/status", status, label="queue.status", of_room=True),
+        Endpoint("POST", f"{QUEUE}/claim", claim, label="queue.claim", of_room=True),
+        Endpoint(
+            "DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token", of_room=True
+        ),
+        Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token", of_room=True),
+        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave", of_room=True),
     )
 
 
@@ -73,8 +100,20 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
             ticket=state.ticket,
             expires_in=state.expires_in,
             fresh=state.kind is StateKind.ADMITTED,
-            secure=context.origin is not None and context.origin.scheme == "https",
+            secure=context.over_tls,
         )
+
+
+def refusal_of(state: State) -> QueueError | None:
+    """The error for a user whom the room does not take; None if it has not refused the user."""
+    match state.kind:
+        case StateKind.FULL:
+            return QueueStorageFull(random.uniform(*FULL_RETRY_SECONDS))
+        case StateKind.ROOM_FULL:
+            return RoomFull(random.uniform(*FULL_RETRY_SECONDS))
+        case StateKind.TOO_MANY_LINEUPS:
+            return TooManyLineups(state.expires_in)
+    return None
 
 
 class StateCall(NamedTuple):
@@ -83,12 +122,12 @@ class StateCall(NamedTuple):
     question: Question
     """What the room is asked."""
     answer: Callable[[RequestContext, Admissions, State], JsonResponse]
-    """The answer. Raises QueueStorageFull, NotInQueue or NotAllowedIn."""
+    """The answer. Raises an error of the queue if the user is refused."""
 
 
 def _answer_lineup(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
-    if state.kind is StateKind.FULL:
-        raise QueueStorageFull(random.uniform(*STORAGE_FULL_RETRY_SECONDS))
+    if (refusal := refusal_of(state)) is not None:
+        raise refusal
     if state.waiting:
         admissions.waits(state.room, caller(context), state.ticket, context.trace)
     return state_response(context, _LINEUP_MESSAGES[state.kind], state)
@@ -129,6 +168,8 @@ async def claim(request: web.Request) -> web.StreamResponse:
 
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     context = request[CONTEXT]
+    if call is not STATUS:
+        check_prefetch(request.headers)
     state = await _room(request).ask(call.question, caller(context))
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)

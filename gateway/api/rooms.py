@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -17,17 +18,29 @@ from gateway.api.body import read_body
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import success
 from gateway.api.history import history_object
+from gateway.auth.visitors import key_of, written
 from gateway.context import CONFIGURATION, CONTEXT, OPERATOR, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
-from gateway.routing.spec.value_types import RATE, TIME
+from gateway.routing.spec.value_types import COUNT, LINEUPS, MODE, RATE, RELINEUP, TIME, ValueType
 from gateway.settings.model import Settings
 from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import RULE_NAMES, TIME_NAMES, Value
 from gateway.waiting_room.state import REASONS, Following, Left, Summary
 from gateway.waiting_room.whereabouts import Whereabouts
+
+T = TypeVar("T")
+
+_WRITTEN: Final[Mapping[str, ValueType[Any]]] = {
+    "rate": RATE,
+    "relineup": RELINEUP,
+    "max_waiting": COUNT,
+    "lineups_per_minute": LINEUPS,
+    "mode": MODE,
+}
+"""Settings that are no times."""
 
 MAX_BYTES = 4096
 MAX_CAPACITY = 10_000_000
@@ -63,7 +76,7 @@ def parse_change(body: bytes) -> Change:
         raise BadRequest("the body is not JSON") from None
     if not isinstance(given, dict):
         raise BadRequest("the body is not a JSON object")
-    allowed = {
+    allowed: dict[str, tuple[Callable[[object], bool], str]] = {
         "capacity": (_is_capacity, f"a whole number from 0 to {MAX_CAPACITY}"),
         "durationSeconds": (_is_duration, f"a number from {MIN_SECONDS} to {MAX_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
@@ -76,10 +89,10 @@ def parse_change(body: bytes) -> Change:
             )
             for name in TIME_NAMES
         },
-        "rate": (
-            lambda value: value is None or _rate(value) is not None,
-            f"{RATE.wanted}, or null to go back to the settings",
-        ),
+        **{
+            name: (partial(_is_written, kind), f"{kind.wanted}, or null to go back to the settings")
+            for name, kind in _WRITTEN.items()
+        },
     }
     faults = [
         FieldError(
@@ -99,7 +112,7 @@ def parse_change(body: bytes) -> Change:
         given.get("paused"),
         lift="override" in given,
         rules={
-            name: _rate(given[name]) if name == "rate" else _time(given[name])
+            name: _written(_WRITTEN[name], given[name]) if name in _WRITTEN else _time(given[name])
             for name in RULE_NAMES
             if name in given
         },
@@ -130,7 +143,7 @@ def room_object(
         content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
     if settings:
         content["settings"] = {
-            name: {"value": value if isinstance(value, str) else f"{value:g}s", "from": source}
+            name: {"value": f"{value:g}s" if name in TIME_NAMES else value, "from": source}
             for name, (value, source) in settings.items()
         }
     return content
@@ -148,14 +161,14 @@ def audit_object(entry: AuditEntry) -> dict[str, Any]:
         "reason": entry.reason or None,
     }
     if entry.user:
-        content["user"] = entry.user
+        content["user"] = written(entry.user)
     return content
 
 
 def user_object(user: str, found: Whereabouts) -> dict[str, Any]:
     """Where a user stands. Members that are unknown or do not apply are None."""
     return {
-        "user": user,
+        "user": written(user),
         "state": found.state,
         "ticket": found.ticket,
         "position": found.position,
@@ -250,10 +263,11 @@ async def find(request: web.Request) -> web.StreamResponse:
 
 
 def _requested_user(query: str) -> str:
+    """The key in the room of the user that the call names; a visitor is named as ``visitor:ID``."""
     users = values_of(query, "id")
     if len(users) != 1 or not users[0]:
         raise BadRequest("id must be given once")
-    return users[0]
+    return key_of(users[0])
 
 
 async def history(request: web.Request) -> web.StreamResponse:
@@ -329,6 +343,18 @@ def _time(value: object) -> float | None:
     return seconds if seconds is not None and seconds <= MAX_SECONDS else None
 
 
-def _rate(value: object) -> str | None:
-    """A rate as the route file has it; None if it is not allowed."""
-    return RATE.read(value) if isinstance(value, str) and value.lower() != "false" else None
+def _is_written(kind: ValueType[Any], value: object) -> bool:
+    return value is None or _written(kind, value) is not None
+
+
+def _written(kind: ValueType[T], value: object) -> T | None:
+    """A value as the route file has it; None if it is not allowed."""
+    text = value if isinstance(value, str) else ""
+    if isinstance(value, bool):
+        text = str(value).lower() if kind is MODE else ""
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        # JSON has only one kind of number, and 500.0 is a whole one.
+        text = str(int(value)) if "integer" in kind.types else ""
+    elif kind is RATE and text.lower() == "false":
+        text = ""
+    return kind.read(text)

@@ -74,7 +74,11 @@ class EventRenderer:
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The endpoint of this module."""
-    return (Endpoint("GET", f"{QUEUE}/stream", stream, label="queue.stream", sheddable=True, streams=True),)
+    return (
+        Endpoint(
+            "GET", f"{QUEUE}/stream", stream, label="queue.stream", of_room=True, sheddable=True, streams=True
+        ),
+    )
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -85,7 +89,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     user = caller(context)
     hub = hub_of(context, app[HUBS])
     ended = has_ended(request.headers)
-    late = context.principal is not None and context.principal.late
+    late = context.visitor is None and context.principal is not None and context.principal.late
     if (ended or late) and (state := await _state(app[ROOMS][room_name(context)], user)) is not None:
         if late and not state.waiting:
             raise TokenExpired
@@ -125,6 +129,8 @@ def stream_response(context: RequestContext) -> EventStream:
     """The answer that becomes a stream, with all headers of its own."""
     response = EventStream(headers={"Server": SERVER_NAME, TRACE_ID: context.trace_id})
     response.headers.extend(context.cors_headers)
+    if context.visitor_cookie is not None:
+        response.headers.add("Set-Cookie", context.visitor_cookie)
     if context.security is not None:
         context.security.add_missing(response.headers, response.status, own=True)
     return response

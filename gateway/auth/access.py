@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, Protocol
 from gateway.auth.cookies import cookie_values
 from gateway.auth.csrf import NO_ORIGINS, Headers, Origins, check_csrf
 from gateway.auth.tokens import Principal, TokenVerifier
-from gateway.errors import AuthError, TokenInvalid, TokenRequired
+from gateway.auth.visitors import Identity
+from gateway.errors import AuthError, TokenExpired, TokenInvalid, TokenRequired
 from gateway.query import values_of
 
 QUEUE_PATH: Final = "/api/v1/queue"
@@ -56,9 +57,14 @@ class Access:
 
     def is_open(self, method: str, path: str, *, gated: bool = False) -> bool:
         """Whether the call needs no token. A gated call always needs one, even if a public rule opens it."""
-        if gated or path == QUEUE_PATH or path.startswith(QUEUE_PATH + "/"):
+        if gated or is_queue_call(path):
             return False
         return any(rule.opens(method, path) for rule in self.public)
+
+
+def is_queue_call(path: str) -> bool:
+    """Whether a canonical path is one of the queue API's."""
+    return path == QUEUE_PATH or path.startswith(QUEUE_PATH + "/")
 
 
 def find_credential(
@@ -122,6 +128,46 @@ class MustWait(Exception):
     """Identifying the caller has to wait for keys."""
 
 
+class _Call(NamedTuple):
+    """One call, as ``Authenticator.identify`` gets it."""
+
+    access: Access
+    method: str
+    path: str
+    headers: Headers
+    query: str
+    form: Sequence[str]
+    gated: bool
+    identity: Identity
+    origins: Origins
+
+    @property
+    def is_for_visitors(self) -> bool:
+        """Whether the call is about a place that a visitor may have too. That place stands for the token."""
+        return self.identity != "token" and (self.gated or is_queue_call(self.path))
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether the call is refused without a token."""
+        if self.is_for_visitors:
+            return False
+        return not self.access.is_open(self.method, self.path, gated=self.gated)
+
+    def names_a_user(self, found: Credential | Principal | None, error: AuthError) -> bool:
+        """Whether a call that needs no token is refused for a bad one all the same, since without it another one's
+        place would count: that of the visitor, where users have places too.
+
+        A token in a cookie that has expired or is no good counts as none: browsers send it without being asked.
+        """
+        if not (self.is_for_visitors and self.identity == "either"):
+            return False
+        if not isinstance(error, TokenExpired | TokenInvalid):
+            return True
+        if isinstance(found, Credential):
+            return found.source is not TokenSource.COOKIE
+        return bool(self.headers.getall("Authorization", ()))
+
+
 class Authenticator:
     """Identifies the caller of a request: combines token sources, verification and public rules.
 
@@ -167,34 +213,28 @@ class Authenticator:
         query: str = "",
         form: Sequence[str] = (),
         gated: bool = False,
+        identity: Identity = "token",
         origins: Origins = NO_ORIGINS,
     ) -> Principal | None:
         """The caller; ``None`` if the call needs no token and has no usable one. Call it if ``from_cache`` is ``None``.
 
         ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
         canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
-        for POST leave only), ``gated`` whether the call needs a place in a room, ``origins`` what the origins of pages
-        mean for it. Raises ``TokenRequired``, ``TokenExpired``, ``TokenInvalid``, ``CsrfRejected`` or
-        ``AuthUnavailable``. Only a stream call can return a
-        principal that is ``late``: the caller serves it if the user is waiting in line, and otherwise raises
-        ``TokenExpired``.
+        for POST leave only), ``gated`` whether the call needs a place in a room, ``identity`` who may have a place
+        there, ``origins`` what the origins of pages mean for it. Raises ``TokenRequired``, ``TokenExpired``,
+        ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream call can return a principal that is
+        ``late``: the caller serves it if the user is waiting in line, and otherwise raises ``TokenExpired``.
         """
+        call = _Call(access, method, path, headers, query, form, gated, identity, origins)
+        found: Credential | Principal | None = None
         try:
-            found = self._find(
-                access, method, path, headers, query=query, form=form, gated=gated, origins=origins
-            )
+            found = self._find(call)
             if not isinstance(found, Credential):
                 return found
-            grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
-            principal = await self._verifier.check(found.token, grace=grace)
+            principal = await self._verifier.check(found.token, grace=self._grace(call))
             self._on_token("late" if principal.late else "ok")
-        except TokenRequired as error:
-            # Raised only if the call is not open.
-            self._on_token(error.code)
-            raise
         except AuthError as error:
-            self._on_token(error.code)
-            if not access.is_open(method, path, gated=gated):
+            if self._is_refused(call, found, error):
                 raise
             return None
         return principal
@@ -208,59 +248,54 @@ class Authenticator:
         *,
         query: str = "",
         gated: bool = False,
+        identity: Identity = "token",
         origins: Origins = NO_ORIGINS,
     ) -> Principal | None:
         """``identify`` without waiting, for calls that do not leave. Raises its errors. Raises MustWait, before
         anything has been counted, if that needs keys that are not known yet, or if the principal would be late."""
+        call = _Call(access, method, path, headers, query, (), gated, identity, origins)
+        found: Credential | Principal | None = None
         try:
-            found = self._find(access, method, path, headers, query=query, gated=gated, origins=origins)
+            found = self._find(call)
             if not isinstance(found, Credential):
                 return found
-            grace = self._stream_grace if (method, path) == STREAM_CALL else 0.0
-            principal = self._verifier.check_at_once(found.token, grace=grace)
+            principal = self._verifier.check_at_once(found.token, grace=self._grace(call))
             if principal is None or principal.late:
                 raise MustWait
             self._on_token("ok")
-        except TokenRequired as error:
-            # Raised only if the call is not open.
-            self._on_token(error.code)
-            raise
         except AuthError as error:
-            self._on_token(error.code)
-            if not access.is_open(method, path, gated=gated):
+            if self._is_refused(call, found, error):
                 raise
             return None
         return principal
 
-    def _find(
-        self,
-        access: Access,
-        method: str,
-        path: str,
-        headers: Headers,
-        *,
-        query: str = "",
-        form: Sequence[str] = (),
-        gated: bool = False,
-        origins: Origins,
-    ) -> Credential | Principal | None:
+    def _grace(self, call: _Call) -> float:
+        return self._stream_grace if (call.method, call.path) == STREAM_CALL else 0.0
+
+    def _is_refused(self, call: _Call, found: Credential | Principal | None, error: AuthError) -> bool:
+        """Counts ``error``. Returns False if the call goes on without a token."""
+        self._on_token(error.code)
+        # TokenRequired is raised only if the call needs a token.
+        return isinstance(error, TokenRequired) or call.needs_token or call.names_a_user(found, error)
+
+    def _find(self, call: _Call) -> Credential | Principal | None:
         """The token to check; or the caller, if that is decided without checking one."""
         credential = find_credential(
-            method,
-            path,
-            headers,
-            query=query,
-            form=form,
+            call.method,
+            call.path,
+            call.headers,
+            query=call.query,
+            form=call.form,
             cookie_name=self._cookie_name,
             cookie_everywhere=self._cookie_everywhere,
         )
         if credential is None:
-            if not access.is_open(method, path, gated=gated):
+            if call.needs_token:
                 raise TokenRequired
             self._on_token(TokenRequired.code)
             return None
         if credential.source is TokenSource.COOKIE:
-            check_csrf(method, headers, origins)
+            check_csrf(call.method, call.headers, call.origins)
         # A token in the header is not in the cache: ``from_cache`` would have found it.
         in_header = credential.source is TokenSource.HEADER
         principal = None if in_header else self._verifier.cached(credential.token)

@@ -21,6 +21,7 @@ RawHeaders = Sequence[RawHeader]
 USER_ID: Final = b"X-User-Id"
 USER_TYPE: Final = b"X-User-Type"
 SIGNATURE: Final = b"X-Gateway-Signature"
+VISITOR_ID: Final = b"X-Visitor-Id"
 PASS: Final = b"X-Queue-Pass"
 
 # CGI, WSGI and their successors turn "-" into "_"; others take any sign for a separator or drop it. So names are
@@ -40,6 +41,7 @@ _IDENTITY_HEADERS: Final = frozenset(
         (
             USER_ID,
             USER_TYPE,
+            VISITOR_ID,
             SIGNATURE,
             PASS,
             b"X-HTTP-Method",
@@ -119,27 +121,36 @@ def strip_identity(headers: RawHeaders, *, of_route: bool = False) -> RawHeaders
     return headers
 
 
-def identity_headers(principal: Principal | None) -> tuple[RawHeader, ...]:
-    """The headers that tell a service who the caller is; none without a principal."""
+def identity_headers(principal: Principal | None, visitor: str | None = None) -> tuple[RawHeader, ...]:
+    """The headers that tell a service who the caller is: the user, and the visitor whose place counts; none without
+    either."""
+    known = () if visitor is None else ((VISITOR_ID, visitor.encode()),)
     if principal is None:
-        return ()
-    return (USER_ID, principal.user_id.encode()), (USER_TYPE, principal.user_type.encode())
+        return known
+    return (USER_ID, principal.user_id.encode()), (USER_TYPE, principal.user_type.encode()), *known
 
 
-def signature(secret: str, t: int, method: str, target: str, user: str, user_type: str) -> str:
-    """HMAC-SHA256 in hex over the five values, one per line.
+def signature(
+    secret: str, t: int, method: str, target: str, user: str, user_type: str, visitor: str | None = None
+) -> str:
+    """HMAC-SHA256 in hex over the values, one per line. There is a line for the visitor only if there is one.
 
-    ``t``: epoch seconds. ``target``: path and query as the service sees them. None of the five can hold a line break
-    (the HTTP parser and the token check refuse it), so two different calls never have the same signed text.
+    ``t``: epoch seconds. ``target``: path and query as the service sees them. No value can hold a line break (the HTTP
+    parser and the checks of tokens and cookies refuse it), so two different calls never have the same signed text.
     """
     text = f"{t}\n{method}\n{target}\n{user}\n{user_type}"
+    if visitor is not None:
+        text = f"{text}\n{visitor}"
     return hmac.digest(secret.encode(), text.encode("utf-8", "surrogateescape"), sha256).hex()
 
 
-def signature_header(secret: str, t: int, method: str, target: str, principal: Principal | None) -> RawHeader:
+def signature_header(
+    secret: str, t: int, method: str, target: str, principal: Principal | None, visitor: str | None = None
+) -> RawHeader:
     """``X-Gateway-Signature`` for a call to a service; user and type are empty without a principal."""
     user, user_type = (principal.user_id, principal.user_type) if principal else ("", "")
-    return SIGNATURE, f"t={t},v1={signature(secret, t, method, target, user, user_type)}".encode()
+    signed = signature(secret, t, method, target, user, user_type, visitor)
+    return SIGNATURE, f"t={t},v1={signed}".encode()
 
 
 def _classify_name(name: bytes) -> bool:

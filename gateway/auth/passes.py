@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from gateway.auth.key_ring import KeyRing
+from gateway.auth.visitors import subject
 
 PASS_TYPE: Final = "queue-pass+jwt"  # noqa: S105 - the kind of a token
 """The ``typ`` in the header of a pass, so that it is never taken for another token."""
@@ -49,7 +50,7 @@ class Passes:
         fresh: bool = False,
         secure: bool = False,
     ) -> Pass | None:
-        """A pass for ``user``, whose session in ``room`` ends in ``expires_in`` seconds.
+        """A pass for ``user`` (the key in the room), whose session in ``room`` ends in ``expires_in`` seconds.
 
         ``ticket``: that of the place in line; 0 if it is unknown or there was none. ``fresh``: the session began just
         now. ``secure``: the client's connection is TLS. None if no key may sign now, or if the session has less than a
@@ -69,7 +70,7 @@ class Passes:
             claims = {
                 "iss": self._issuer,
                 "aud": room,
-                "sub": user,
+                "sub": subject(user),
                 "iat": issued_at,
                 "exp": expires_at,
                 "jti": jti,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeGuard
 
+from gateway.auth.claims import NO_CLAIMS, Claims, WantedClaims, claims_of
 from gateway.auth.encoding import decode_base64url, decode_object
 from gateway.auth.jwks import Jwks
 from gateway.errors import TokenExpired, TokenInvalid
@@ -23,13 +24,14 @@ class Principal:
     ``user_id`` is the token's ``sub``: 1 to 255 UTF-8 bytes that a header can carry unchanged.
     ``user_type`` is the configured claim, "" when absent. ``expires_at`` is the token's ``exp`` in
     epoch seconds. ``late``: the token has expired and was accepted only because of a grace time. A late
-    principal may *watch* its place in line and do nothing else.
+    principal may *watch* its place in line and do nothing else. ``claims``: those that rules of rooms ask for.
     """
 
     user_id: str
     user_type: str
     expires_at: float
     late: bool = False
+    claims: Claims = NO_CLAIMS
 
 
 _log = logging.getLogger(__name__)
@@ -80,7 +82,14 @@ class TokenVerifier:
         self._last_hashed = "", b""
         self._logged_reasons: set[str] = set()
         """Reasons for refusing a ``sub`` that have been logged as a warning already."""
+        self._wanted_claims: WantedClaims = {}
         self.set_expected(issuer, audience)
+
+    def set_wanted_claims(self, wanted: WantedClaims) -> None:
+        """Set the claims that principals get from now on, and clear the cache if they are other ones than before."""
+        if wanted != self._wanted_claims:
+            self._wanted_claims = wanted
+            self._verified.clear()
 
     def set_expected(self, issuer: str | None, audience: str | Sequence[str] | None) -> None:
         """Set the issuer and audience that tokens must have from now on, and clear the cache."""
@@ -173,7 +182,13 @@ class TokenVerifier:
         if overdue >= 0 and overdue >= grace:
             raise TokenExpired
         user_type = claims.get(self._user_type_claim)
-        return Principal(user_id, user_type if _is_name(user_type) else "", expires_at, late=overdue >= 0)
+        return Principal(
+            user_id,
+            user_type if _is_name(user_type) else "",
+            expires_at,
+            late=overdue >= 0,
+            claims=claims_of(claims, self._wanted_claims) if self._wanted_claims else NO_CLAIMS,
+        )
 
     def _log_refused_sub(self, sub: object) -> None:
         """Log why the ``sub`` of a token with a good signature is refused. The response does not say why."""

@@ -24,7 +24,7 @@ from gateway import __version__, versions
 from gateway.cli import completion as cli_completion
 from gateway.cli import health as cli_health
 from gateway.cli import room as cli_room
-from gateway.cli.parsing import Commands, complete_files
+from gateway.cli.parsing import CommandParser, Commands, complete_files
 from gateway.settings.fields import Setting
 from gateway.settings.model import TABLE, Settings, as_written
 from gateway.settings.model import check as check_settings
@@ -103,7 +103,7 @@ def make_parser(environ: Mapping[str, str] | None = None, *, files: object = Non
         prog="gateway", description="An API gateway with a virtual waiting room.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=CommandParser)
 
     _add_serve(commands, environ or {})
     _add_check_and_routes(commands, files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 
@@ -12,6 +13,19 @@ class Commands(Protocol):
     def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
         """Add a command."""
         ...
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a command. Its error for an argument that it does not know shows what the command takes; argparse
+    would show what the whole program takes."""
+
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
 
 def utf8(text: str) -> str:

@@ -26,7 +26,10 @@ TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = 16 * 1024 * 1024
 _NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
-_RULES = ("absent", "hold", "max_session", "claim", "rate", "history")
+_RULES = (
+    *("absent", "hold", "max_session", "claim", "rate", "history"),
+    *("relineup", "max_waiting", "lineups_per_minute", "mode"),
+)
 
 
 class RoomCallFailed(Exception):
@@ -132,6 +135,30 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
         metavar="TIME",
         help="how long the room remembers what happened to a user after the end, as 1h; 0: not at all",
     )
+    change.add_argument(
+        "--relineup",
+        type=utf8,
+        metavar="HOW",
+        help="lining up again puts a waiting user back, or lets keep the place",
+    )
+    change.add_argument(
+        "--max-waiting",
+        type=utf8,
+        metavar="N",
+        help="with so many users in line and parked no other user joins the line; 0: no bound",
+    )
+    change.add_argument(
+        "--lineups-per-minute",
+        type=utf8,
+        metavar="N",
+        help="how often a user may line up in any 60 s; 0: no bound",
+    )
+    change.add_argument(
+        "--mode",
+        type=utf8,
+        metavar="MODE",
+        help="on; off: everyone is allowed in; observe: gates let everyone pass, and count",
+    )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
     return change
@@ -153,8 +180,9 @@ def _set(options: argparse.Namespace) -> Call:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, --absent, --hold, --max-session, --claim, --rate, "
-            "--history or --lift"
+            "nothing to change: give --capacity, --duration, "
+            + "".join(f"--{name.replace('_', '-')}, " for name in _RULES)
+            + "or --lift"
         )
     return _change(options, change)
 
@@ -372,7 +400,9 @@ def _refusal(status: int, body: bytes, token: str | None) -> str:
         return f"refused with status {status}; is this the management address of a gateway?"
     lines = [f"refused with {status} {error.get('code')}: {error.get('message')}"]
     fields = error.get("fields") or ()
-    lines += [f"  {field.get('field')}={field.get('value')}: {field.get('reason')}" for field in fields]
+    for field in fields:
+        value = f"={field['value']}" if "value" in field else ""
+        lines.append(f"  {field.get('field')}{value}: {field.get('reason')}")
     if status == 404 and token is not None and error.get("code") not in {"ROOM_NOT_FOUND", "NOT_IN_QUEUE"}:
         lines.append(
             "  (a gateway started without MANAGEMENT_TOKEN and OPERATORS_FILE refuses every change so)"

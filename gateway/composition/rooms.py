@@ -78,7 +78,6 @@ async def waiting_rooms(
             redis,
             prefix=settings.redis_key_prefix,
             policy=RoomPolicy(
-                settings.queue_relineup,
                 settings.redis_wait_replicas,
                 settings.queue_follow,
                 settings.queue_follow_seconds,
@@ -120,6 +119,10 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         claim=settings.queue_claim_seconds,
         rate=settings.queue_rate,
         history=settings.queue_history_seconds,
+        relineup=settings.queue_relineup,
+        max_waiting=settings.queue_max_waiting,
+        lineups_per_minute=settings.queue_lineups_per_minute,
+        mode=settings.queue_mode,
     )
     from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}
     sources = {

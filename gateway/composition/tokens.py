@@ -19,7 +19,7 @@ from gateway.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The key set and the verifier; ``follow`` updates them from a Config Server."""
+    """The key set and the verifier; ``follow`` updates them from a new route table."""
 
     jwks: Jwks
     verifier: TokenVerifier
@@ -43,6 +43,7 @@ async def checking_tokens(
         audience=in_force.audiences,
         user_type_claim=settings.jwt_user_type_claim,
     )
+    verifier.set_wanted_claims(table.wanted_claims())
 
     def follow(new: RouteTable) -> None:
         nonlocal in_force
@@ -51,6 +52,7 @@ async def checking_tokens(
             in_force = wanted
             jwks.set_source(_source(wanted), wanted.algorithms)
             verifier.set_expected(wanted.issuer, wanted.audiences)
+        verifier.set_wanted_claims(new.wanted_claims())
 
     async with jwks.running():
         yield Tokens(jwks, verifier, follow)

@@ -5,50 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
 from gateway.api.envelope import error_response
-from gateway.api.forwarding import forward, forward_to_service, plan_of, traced_calls
-from gateway.api.queue import STATE_CALLS, StateCall, caller, issue_pass, room_name
+from gateway.api.forwarding import forward, plan_of, traced_calls
+from gateway.api.queue import (
+    LINEUP,
+    STATE_CALLS,
+    StateCall,
+    caller,
+    check_prefetch,
+    is_prefetch,
+    issue_pass,
+    room_name,
+)
+from gateway.api.service_calls import forward_to_service
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
-from gateway.auth.access import Authenticator, MustWait
-from gateway.auth.passes import Passes
+from gateway.auth.access import MustWait
 from gateway.context import (
-    ADMISSIONS,
-    AUTHENTICATOR,
-    CONFIGURATION,
-    DETACHED,
-    DOWNLOADS,
-    FORWARDER,
-    HUBS,
-    LOOP_LAG,
-    OBSERVERS,
-    PASSES,
-    ROOMS,
-    UNTRUSTED_PROXIES,
-    Configuration,
-    Observers,
     RequestContext,
 )
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
+from gateway.fast_path.resources import Resources, resources_of
 from gateway.middleware.access_log import add_common_headers, begin, new_context
+from gateway.middleware.authentication import counts_token, identify_visitor
 from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure
+from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
 from gateway.middleware.overload import check_overload
-from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.logging import ABORTED
-from gateway.observability.loop_lag import LoopLag
-from gateway.observability.spans import Admissions, TracedCalls
+from gateway.observability.spans import TracedCalls
 from gateway.proxy.body import RequestBody, whole_body
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.downloads import Downloads
-from gateway.proxy.forward import Forwarder
+from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import (
     BufferedResponse,
@@ -57,15 +51,13 @@ from gateway.proxy.response import (
     head_for,
     send_response,
 )
-from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
-from gateway.server.detached_connections import DetachedConnections
+from gateway.resilience.retry import Retries
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
-from gateway.sse.hub import Hub
 from gateway.waiting_room.batch import Outcome
-from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
@@ -83,24 +75,6 @@ which saves them the cost of an offer. Possessive, so that a long line takes lin
 
 RemainingSteps = Coroutine[None, None, ForwardedResponse | BufferedResponse]
 """The steps of the forwarder that remain."""
-
-
-class Resources(NamedTuple):
-    """The resources that a request needs."""
-
-    resolver: Resolver
-    configuration: Configuration
-    observers: Observers
-    untrusted: UntrustedProxies
-    authenticator: Authenticator
-    rooms: Rooms
-    loop_lag: LoopLag
-    admissions: Admissions
-    forwarder: Forwarder
-    downloads: Downloads
-    hubs: Mapping[str, Hub]
-    detached: DetachedConnections
-    passes: Passes | None
 
 
 class FastPath:
@@ -122,26 +96,8 @@ class FastPath:
             return False
         resources = self._resources
         if resources is None:
-            resources = self._resources = _resources_of(self._app)
+            resources = self._resources = resources_of(self._app)
         return PlainCall(resources, connection, head, body).start()
-
-
-def _resources_of(app: web.Application) -> Resources:
-    return Resources(
-        app[RESOLVER],
-        app[CONFIGURATION],
-        app[OBSERVERS],
-        app[UNTRUSTED_PROXIES],
-        app[AUTHENTICATOR],
-        app[ROOMS],
-        app[LOOP_LAG],
-        app[ADMISSIONS],
-        app[FORWARDER],
-        app[DOWNLOADS],
-        app[HUBS],
-        app[DETACHED],
-        app.get(PASSES),
-    )
 
 
 class PlainCall:
@@ -164,6 +120,7 @@ class PlainCall:
         "_outcome",
         "_plan",
         "_resources",
+        "_retries",
         "_spans",
         "_state_call",
         "_task",
@@ -173,6 +130,8 @@ class PlainCall:
 
     _plan: ForwardPlan
     _body: RequestBody
+    _retries: Retries[UpstreamBase] | None
+    """The repetitions that the route allows."""
     _began: float
     """When the request to the service was sent (``perf_counter``)."""
 
@@ -227,17 +186,22 @@ class PlainCall:
         if context.sheddable:
             limit = resources.configuration.settings.overload_lag_ms
             check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
-        context.principal = resources.authenticator.from_cache(head.headers)
-        if context.principal is None and context.target is not None:
+        by_token = counts_token(context)
+        if by_token:
+            context.principal = resources.authenticator.from_cache(head.headers)
+        if by_token and context.principal is None and context.target is not None:
             context.principal = resources.authenticator.identify_at_once(
                 context.access or resources.configuration.tables.current.access,
                 head.method,
                 context.target.path,
                 head.headers,
                 query=context.target.raw_query,
-                gated=context.room is not None and not context.renews_only,
+                gated=context.gate_needs_token,
+                identity=context.identity,
                 origins=RequestOrigins(head, context),
             )
+        if context.identity != "token":
+            identify_visitor(head, context, resources.visitors)
         return True
 
     def _is_plain(self) -> bool:
@@ -248,7 +212,10 @@ class PlainCall:
         if context.handler is forward:
             match = context.match
             return (
-                context.forward is forward_to_service and match is not None and match.changes.answer is None
+                context.forward is forward_to_service
+                and match is not None
+                and match.changes.answer is None
+                and match.changes.fallback is None
             )
         if context.handler is stream:
             return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
@@ -276,19 +243,34 @@ class PlainCall:
         """The gate, or the question of a state call."""
         resources, context = self._resources, self._context
         if self._state_call is not None:
+            if self._state_call is LINEUP:
+                check_prefetch(self._head.headers)
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
             room.ask_for(outcome, self._state_call.question, caller(context))
-        elif context.room is not None and context.principal is not None:
-            outcome = self._outcome = Outcome(partial(self._step, self._on_place))
-            try:
-                resources.rooms[context.room].ask_for(outcome, "enter", context.principal.user_id)
-            except QueueUnavailable as error:
-                self._pass_unchecked(error)
+        elif (
+            context.room is not None
+            and not passes_by_rule(context, resources.observers.metrics)
+            and (member := context.member) is not None
+        ):
+            self._ask_at_gate(context.room, member)
         elif context.handler is stream:
             self._open_stream()
         else:
             self._forward()
+
+    def _ask_at_gate(self, name: str, member: str) -> None:
+        if not self._context.renews_only:
+            check_prefetch(self._head.headers)
+        elif is_prefetch(self._head.headers):
+            self._forward()
+            return
+        outcome = self._outcome = Outcome(partial(self._step, self._on_place))
+        room = self._resources.rooms[name]
+        try:
+            room.ask_for(outcome, "enter", member)
+        except QueueUnavailable as error:
+            self._pass_unchecked(room, error)
 
     def _open_stream(self) -> None:
         """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
@@ -320,21 +302,24 @@ class PlainCall:
         self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:
-        assert self._outcome is not None  # noqa: S101 - set by ``_ask_room``
+        resources, context = self._resources, self._context
+        assert self._outcome is not None and context.room is not None  # noqa: S101, PT018 - see ``_ask_room``
+        room = resources.rooms[context.room]
         try:
             state = self._outcome.result()
         except QueueUnavailable as error:
-            self._pass_unchecked(error)
+            self._pass_unchecked(room, error)
         else:
-            check_place(state, self._resources.configuration.settings, self._context.renews_only)
-            self._context.may_reopen_claim = state.may_reopen
-            if self._resources.passes is not None:
-                issue_pass(self._resources.passes, self._context, state)
+            settings, metrics = resources.configuration.settings, resources.observers.metrics
+            check_place(room, state, settings, context.renews_only, metrics)
+            context.may_reopen_claim = state.may_reopen
+            if resources.passes is not None:
+                issue_pass(resources.passes, context, state)
             self._forward()
 
-    def _pass_unchecked(self, error: QueueUnavailable) -> None:
-        check_unavailable(error, self._resources.configuration.settings, self._context.renews_only)
-        self._resources.observers.metrics.passed_unchecked()
+    def _pass_unchecked(self, room: Room, error: QueueUnavailable) -> None:
+        settings, metrics = self._resources.configuration.settings, self._resources.observers.metrics
+        check_unavailable(room, error, settings, self._context.renews_only, metrics)
         self._forward()
 
     def _forward(self) -> None:
@@ -349,10 +334,13 @@ class PlainCall:
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
-        instance = forwarder.instance_for(plan)
-        upstream = forwarder.idle_connection(plan, instance)
+        retries = self._retries = forwarder.retries_for(head.method, plan, body)
+        # A circuit breaker must see all of the call.
+        instance = None if plan.breaker is not None else forwarder.instance_for(plan, retries)
+        upstream = None if instance is None else forwarder.idle_connection(plan, instance)
         if upstream is None:
-            self._continue_in_task(forwarder.exchange(self._request, plan, send_response, body, instance))
+            rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
+            self._continue_in_task(rest)
             return
         self._plan, self._body = plan, body
         try:
@@ -391,6 +379,8 @@ class PlainCall:
         transport = connection.transport
         try:
             self._resources.forwarder.record_head(plan, message, self._began)
+            if self._retries is not None and self._repeat(self._retries, upstream, message.code):
+                return
             answer = head_for(
                 message, plan, method=self._head.method, http11=True, keep_alive=self._may_stay_open()
             )
@@ -407,6 +397,18 @@ class PlainCall:
         if self._spans is not None:
             self._spans.done(True)
         self._finish(answer.status, len(data), "", keep_alive=answer.keep_alive and open_)
+
+    def _repeat(self, retries: Retries[UpstreamBase], upstream: UpstreamConnection, status: int) -> bool:
+        """Sends the request once more, if the route's policy repeats it after an answer with this status."""
+        pause = retries.after_status(status)
+        if pause is None:
+            return False
+        retries.used = (upstream.base,)
+        upstream.release_whole()
+        forwarder, plan, body = self._resources.forwarder, self._plan, self._body
+        plan.calls.dropped()
+        self._continue_in_task(forwarder.repeat(self._request, plan, send_response, body, retries, pause))
+        return True
 
     def _may_stay_open(self) -> bool:
         """Whether another request will be read after this one, as far as is known now."""
@@ -429,7 +431,7 @@ class PlainCall:
 
     def _complete_in_task(self, upstream: UpstreamConnection, began: float | None = None) -> None:
         rest = self._resources.forwarder.complete(
-            self._request, self._plan, send_response, self._body, upstream, began=began
+            self._request, self._plan, send_response, self._body, upstream, self._retries, began=began
         )
         self._continue_in_task(rest)
 

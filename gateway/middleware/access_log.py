@@ -104,9 +104,11 @@ def add_common_headers(response: web.StreamResponse, context: RequestContext) ->
             pass_headers(context.queue_pass.cookie, response.headers.getall("Cache-Control", ()))
         )
     response.headers[TRACE_ID] = context.trace_id
+    own = context.match is None or isinstance(response, WholeResponse)
+    if context.visitor_cookie is not None and own and "no-store" in response.headers.get("Cache-Control", ""):
+        response.headers.add("Set-Cookie", context.visitor_cookie)
     if context.security is not None:
         # A cache header from a service or a route's filter stays.
-        own = context.match is None or isinstance(response, WholeResponse)
         context.security.add_missing(response.headers, response.status, own=own)
 
 

@@ -1,4 +1,5 @@
-"""Authentication: identifies the caller by a token. A token is checked once, and the result is cached."""
+"""Authentication: identifies the caller by a token, or a visitor by a cookie. A token is checked once, and the result
+is cached."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from aiohttp.typedefs import Handler
 
 from gateway.api.body import form_values
 from gateway.auth.access import LEAVE_CALL, Authenticator
+from gateway.auth.csrf import check_csrf
 from gateway.auth.operators import Operator
+from gateway.auth.visitors import VisitorCookies, may_set_cookie
 from gateway.context import (
     AUTHENTICATOR,
     CONFIGURATION,
@@ -15,10 +18,12 @@ from gateway.context import (
     OPERATOR,
     OPERATORS,
     UPLOADS,
+    VISITORS,
     RequestContext,
 )
-from gateway.errors import RoleNotAllowed
+from gateway.errors import CookieRequired, CsrfRejected, QueueUnavailable, RoleNotAllowed
 from gateway.middleware.cors import RequestOrigins
+from gateway.server.head import RequestHead
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -33,9 +38,12 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     context = request[CONTEXT]
     if context.auth == "token":
         authenticator = request.app[AUTHENTICATOR]
-        context.principal = authenticator.from_cache(request.headers)
+        if counts_token(context):
+            context.principal = authenticator.from_cache(request.headers)
         if context.principal is None or request.method == "POST":
             await _identify(request, context, authenticator)
+        if context.identity != "token":
+            identify_visitor(request, context, request.app[VISITORS])
     elif context.auth == "management":
         request[OPERATOR] = _operator(request, context)
     if context.refusal is not None:
@@ -51,7 +59,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
     if (request.method, target.path) == LEAVE_CALL:
         # Even if the token is known, because the next request on the connection comes after the body.
         form = await form_values(request, "access_token", request.app[UPLOADS], context.client)
-    if context.principal is not None:
+    if context.principal is not None or not counts_token(context):
         return
     context.principal = await authenticator.identify(
         access,
@@ -60,9 +68,49 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
         request.headers,
         query=target.raw_query,
         form=form,
-        gated=context.room is not None and not context.renews_only,
+        gated=context.gate_needs_token,
+        identity=context.identity,
         origins=RequestOrigins(request, context),
     )
+
+
+def counts_token(context: RequestContext) -> bool:
+    """Whether a token says anything in this call. It does not about places that only visitors may have."""
+    return context.identity != "visitor" or context.match is not None
+
+
+def identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
+    """Identifies the visitor who calls, by the cookie, in a call that is about a place which a visitor may have.
+
+    Raises CookieRequired if the caller must be one and is none; the answer then sets the cookie, if it may. Raises
+    CsrfRejected if a foreign page may have caused the call, and QueueUnavailable as long as no secret is known.
+    """
+    if context.identity == "either" and context.principal is not None:
+        # A user's own place counts.
+        return
+    required = context.match is None or context.gate_needs_token
+    if not visitors.known:
+        if required:
+            raise QueueUnavailable("the secret for visitors' cookies is not known yet")
+        return
+    headers, secure, origins = request.headers, context.over_tls, RequestOrigins(request, context)
+    found = visitors.find(headers, secure=secure)
+    if found.visitor is None:
+        if not required:
+            return
+        # A third cookie would not make two of them count, and would replace the visitor's own.
+        if found.cookies < 2 and may_set_cookie(request.method, headers, origins):
+            context.visitor_cookie = visitors.new(secure=secure)
+        raise CookieRequired
+    try:
+        check_csrf(request.method, headers, origins)
+    except CsrfRejected:
+        if required:
+            raise
+        return
+    context.visitor = found.visitor.id
+    if found.visitor.stale and may_set_cookie(request.method, headers, origins):
+        context.visitor_cookie = visitors.renewed(found.visitor, secure=secure)
 
 
 def _operator(request: web.Request, context: RequestContext) -> Operator:

@@ -8,10 +8,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import NotInQueueAtGate, status_of
-from gateway.api.queue import issue_pass
+from gateway.api.queue import check_prefetch, is_prefetch, issue_pass
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
 from gateway.errors import GatewayError, QueueUnavailable, QueueWaiting
+from gateway.observability.metrics import Metrics
 from gateway.settings.model import Settings
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.state import State
 
@@ -21,11 +23,18 @@ _BROKEN_SERVICE: Final = frozenset({502, 503, 504})
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks a gated call with its room. It is the last middleware: passing the gate renews a session, so only a call
-    that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, or QueueUnavailable while Redis is
-    unavailable."""
+    that will be served may do so. Raises QueueWaiting, NotInQueueAtGate, PrefetchRefused, or QueueUnavailable
+    while Redis is unavailable."""
     context = request[CONTEXT]
-    if context.room is not None and context.principal is not None:
-        await _pass_gate(request.app, context, context.room, context.principal.user_id)
+    if (
+        context.room is not None
+        and not passes_by_rule(context, request.app[OBSERVERS].metrics)
+        and (member := context.member) is not None
+    ):
+        if not context.renews_only:
+            check_prefetch(request.headers)
+        if not (context.renews_only and is_prefetch(request.headers)):
+            await _pass_gate(request.app, context, context.room, member)
     try:
         return await handler(request)
     except GatewayError as error:
@@ -33,27 +42,37 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
 
 
+def passes_by_rule(context: RequestContext, metrics: Metrics) -> bool:
+    """Whether the caller passes the gate without a place. Then Redis is not asked, and the call is counted."""
+    name = context.bypass
+    if name is None or context.room is None:
+        return False
+    metrics.bypassed(context.room, name)
+    return True
+
+
 async def _pass_gate(app: web.Application, context: RequestContext, room: str, user: str) -> None:
-    settings, renews_only = app[CONFIGURATION].settings, context.renews_only
+    settings, metrics = app[CONFIGURATION].settings, app[OBSERVERS].metrics
+    entered = app[ROOMS][room]
     try:
-        state = await app[ROOMS][room].enter(user)
+        state = await entered.enter(user)
     except QueueUnavailable as error:
-        check_unavailable(error, settings, renews_only)
-        app[OBSERVERS].metrics.passed_unchecked()
+        check_unavailable(entered, error, settings, context.renews_only, metrics)
     else:
-        check_place(state, settings, renews_only)
+        check_place(entered, state, settings, context.renews_only, metrics)
         context.may_reopen_claim = state.may_reopen
         if (passes := app.get(PASSES)) is not None:
             issue_pass(passes, context, state)
 
 
-def check_place(state: State, settings: Settings, renews_only: bool) -> None:
+def check_place(room: Room, state: State, settings: Settings, renews_only: bool, metrics: Metrics) -> None:
     """Whether a user in this state passes the gate. Raises QueueWaiting or NotInQueueAtGate if not."""
     if state.allowed_in or renews_only:
         return
     if state.waiting:
-        raise QueueWaiting(state, retry_after=settings.queue_status_interval_seconds)
-    raise NotInQueueAtGate
+        _refuse(room, QueueWaiting(state, retry_after=settings.queue_status_interval_seconds), metrics)
+    else:
+        _refuse(room, NotInQueueAtGate(), metrics)
 
 
 def note_failure(rooms: Rooms, context: RequestContext, error: GatewayError) -> None:
@@ -61,11 +80,21 @@ def note_failure(rooms: Rooms, context: RequestContext, error: GatewayError) -> 
     after a promotion, the call does not use up the user's claim window."""
     if context.may_reopen_claim and status_of(error) in _BROKEN_SERVICE:
         context.may_reopen_claim = False
-        if context.room is not None and context.principal is not None:
-            rooms[context.room].reopen(context.principal.user_id)
+        if context.room is not None and (member := context.member) is not None:
+            rooms[context.room].reopen(member)
 
 
-def check_unavailable(error: QueueUnavailable, settings: Settings, renews_only: bool) -> None:
+def check_unavailable(
+    room: Room, error: QueueUnavailable, settings: Settings, renews_only: bool, metrics: Metrics
+) -> None:
     """Whether a call passes the gate unchecked while Redis is unavailable. Raises ``error`` if not."""
-    if not (settings.queue_fail_open or renews_only):
+    if room.mode != "off" and not (settings.queue_fail_open or renews_only):
+        _refuse(room, error, metrics)
+    metrics.passed_unchecked()
+
+
+def _refuse(room: Room, error: GatewayError, metrics: Metrics) -> None:
+    """Raises ``error``; a room that is only observed counts it."""
+    if room.mode != "observe":
         raise error
+    metrics.would_refuse(room.name, error.code)

@@ -9,7 +9,9 @@ from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler as AiohttpHandler
 
 from gateway.api.endpoints import Endpoint, Endpoints, is_for_operators
+from gateway.api.queue import room_name
 from gateway.auth.access import Access
+from gateway.auth.visitors import Identity
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
@@ -169,7 +171,11 @@ class Resolver:
         gate = table.gate_for(request.method, target.path, match.upstream_path)
         destination = _destination(request)
         if destination is not None:
-            gate = _stricter(gate, _gate_of_destination(table, request.method, destination))
+            of_destination = _gate_of_destination(table, request.method, destination)
+            _check_tokens_are_asked_for(
+                table, request.method, (target.path, gate), (destination, of_destination)
+            )
+            gate = _stricter(gate, of_destination)
         chosen = choose(request.method, match, target.path)
         resolved = ResolvedCall(target, match, chosen, gate, table.cors_for(target.path, match.route))
         # The meaning of an absolute target also depends on its Host header.
@@ -187,6 +193,9 @@ class Resolver:
         if gate is not None:
             context.room = gate.room
             context.renews_only = gate.renews_only
+            context.bypasses = serving.table.bypass_of(gate.room)
+            if (visitor_rooms := serving.table.visitor_rooms) and gate.room in visitor_rooms:
+                context.identity = visitor_rooms[gate.room]
 
 
 RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
@@ -211,8 +220,19 @@ def _apply_endpoint(table: RouteTable, context: RequestContext, target: Target, 
     context.streams = endpoint.streams
     context.cors_enabled = not is_for_operators(target.path)
     context.cors = table.cors_for(target.path) if context.cors_enabled else None
+    if endpoint.of_room and table.visitor_rooms:
+        context.identity = _identity_of(table, context)
     if table.unready and endpoint.auth == "token":
         _refuse_unready(context)
+
+
+def _identity_of(table: RouteTable, context: RequestContext) -> Identity:
+    """Who may have a place in the room that a call of the queue API names. An unusable name is reported later, to
+    callers with a token."""
+    try:
+        return table.visitor_rooms.get(room_name(context), "token")
+    except BadRequest:
+        return "token"
 
 
 def _refuse_unready(context: RequestContext) -> None:
@@ -243,6 +263,19 @@ def _destination(request: RequestHead) -> str | None:
 def _gate_of_destination(table: RouteTable, method: str, path: str) -> GateRule | None:
     """The gate of the path written to, for this method or for the PUT that would write the same."""
     return _stricter(table.gate_for(method, path, path), table.gate_for("PUT", path, path))
+
+
+def _check_tokens_are_asked_for(table: RouteTable, method: str, *ends: tuple[str, GateRule | None]) -> None:
+    """A place of a visitor stands for the token of its own path only. Raises BadRequest if the other path, of a COPY or
+    MOVE, needs a token. ``ends``: both paths, each with its gate."""
+    visitors = [
+        gate is not None and not gate.renews_only and gate.room in table.visitor_rooms for _, gate in ends
+    ]
+    if any(visitors) and not all(
+        of_visitors or table.is_public(method, path)
+        for of_visitors, (path, _) in zip(visitors, ends, strict=True)
+    ):
+        raise BadRequest("its path and its Destination are for visitors and for users with a token")
 
 
 def _stricter(one: GateRule | None, other: GateRule | None) -> GateRule | None:

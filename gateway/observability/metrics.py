@@ -18,6 +18,7 @@ _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Any other method counts as OTHER, so that clients can't create labels without limit.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+BREAKER_STATES: Final = ("closed", "open", "half_open")
 REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
 
 
@@ -53,11 +54,44 @@ class Metrics:
         self._upstream_errors = make.counter(
             "upstream_errors", "Calls a service did not answer.", "route", "code"
         )
+        self._retries = make.counter(
+            "upstream_retries",
+            "Calls repeated by the filter Retry, by the status that the service sent or the code of the error.",
+            "route",
+            "reason",
+        )
+        self._retries_refused = make.counter(
+            "upstream_retries_refused", "Calls not repeated because the route's budget was spent.", "route"
+        )
+        self._breaker_states = make.gauge(
+            "circuit_breaker_state", "1 for the state that a circuit breaker is in.", "name", "state"
+        )
+        self._breaker_calls = make.counter(
+            "circuit_breaker_calls",
+            "Calls through circuit breakers: successful, failed, ignored, not_permitted.",
+            "name",
+            "kind",
+        )
+        self._fallbacks = make.counter("fallbacks", "Calls that a fallback answered.", "route")
         self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
         self._unchecked = make.counter("gate_unchecked", "Gated requests let pass because Redis was away.")
+        self._would_refuse = make.counter(
+            "room_would_refuse",
+            "Gated requests that passed because the room is only observed, by what they would have got.",
+            *("room", "code"),
+        )
+        self._bypassed = make.counter(
+            "room_bypassed",
+            "Gated requests let pass without a place, by the rule of the room.",
+            "room",
+            "name",
+        )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
+        self._visitor_cookies = make.tally(
+            "visitor_cookies", "Cookies of visitors looked for or set.", "outcome"
+        ).counts
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
         )
@@ -133,6 +167,27 @@ class Metrics:
         """A service did not answer; ``code`` is that of the error."""
         self._upstream_errors.labels(route, code).inc()
 
+    def retried(self, route: str, reason: str) -> None:
+        """A call is repeated. ``reason``: the status that the service sent, or the code of the error."""
+        self._retries.labels(route, reason).inc()
+
+    def retry_refused(self, route: str) -> None:
+        """A call is not repeated, only because the route's budget is spent."""
+        self._retries_refused.labels(route).inc()
+
+    def breaker_state(self, name: str, state: str) -> None:
+        """A circuit breaker is in this state now."""
+        for each in BREAKER_STATES:
+            self._breaker_states.labels(name, each).set(each == state)
+
+    def breaker_call(self, name: str, result: str) -> None:
+        """A call through a circuit breaker ended, or was not permitted."""
+        self._breaker_calls.labels(name, result).inc()
+
+    def fell_back(self, route: str) -> None:
+        """A call of this route failed, and its fallback answers."""
+        self._fallbacks.labels(route).inc()
+
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
         self._rejections[code] += 1
@@ -141,9 +196,21 @@ class Metrics:
         """A gated request passed without a check, because Redis was away and ``QUEUE_FAIL_OPEN`` is set."""
         self._unchecked.inc()
 
+    def would_refuse(self, room: str, code: str) -> None:
+        """The gate of a room that is only observed would have refused a request with this error code."""
+        self._would_refuse.labels(room, code).inc()
+
+    def bypassed(self, room: str, name: str) -> None:
+        """A gated request passed without a place, by the rule ``name`` of its room."""
+        self._bypassed.labels(room, name).inc()
+
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
         self._tokens[outcome] += 1
+
+    def visitor_cookie(self, outcome: str) -> None:
+        """A visitor's cookie was looked for or set: see ``VisitorCookies``."""
+        self._visitor_cookies[outcome] += 1
 
     def operator_token_rejected(self) -> None:
         """A call to an operators' endpoint had a token that is no operator's."""
@@ -253,9 +320,17 @@ class NoMetrics(Metrics):
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
     def upstream(self, route: str, seconds: float) -> None: ...
     def upstream_error(self, route: str, code: str) -> None: ...
+    def retried(self, route: str, reason: str) -> None: ...
+    def retry_refused(self, route: str) -> None: ...
+    def breaker_state(self, name: str, state: str) -> None: ...
+    def breaker_call(self, name: str, result: str) -> None: ...
+    def fell_back(self, route: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
+    def would_refuse(self, room: str, code: str) -> None: ...
+    def bypassed(self, room: str, name: str) -> None: ...
     def token(self, outcome: str) -> None: ...
+    def visitor_cookie(self, outcome: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...

@@ -209,6 +209,10 @@ class TracedCalls:
         """The call under way, if any, failed; ``code`` is that of the error."""
         self._end(code)
 
+    def dropped(self) -> None:
+        """The answer that has arrived is not the client's: another call follows."""
+        self._end("")
+
     def done(self, complete: bool) -> None:
         """The answer has been passed on, or (``complete`` False) broke off."""
         self._end("" if complete else "BROKEN_OFF")

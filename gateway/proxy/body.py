@@ -135,6 +135,11 @@ class RequestBody:
         """Whether part of the body has not been sent to the upstream."""
         return self.streamed and not self._sent
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether all of the body is held and may be sent again: it has at most ``FIRST_PART_BYTES``."""
+        return not self.streamed and self._read <= FIRST_PART_BYTES
+
     async def read_first_part(self, uploads: Uploads, client: str) -> None:
         """Reads the first part of the body into ``data``: all of it, or at least ``FIRST_PART_BYTES``.
 
@@ -255,6 +260,7 @@ class WholeBody(RequestBody):
         self.framing = framing
         self.data = data
         self.streamed = False
+        self._read = len(data)
 
 
 NO_BODY: Final = WholeBody(b"", b"")

@@ -394,6 +394,7 @@ class UpstreamConnection:
         "_until_close",
         "answered",
         "authority",
+        "base",
         "lost_before_response",
         "reused",
     )
@@ -405,6 +406,7 @@ class UpstreamConnection:
         self._body: StreamReader = EMPTY_PAYLOAD
         self.authority = protocol.authority
         """The ``Host`` of the instance."""
+        self.base = protocol.base
         self.reused = protocol.served
         self._until_close = self._head_received = self.answered = self.lost_before_response = False
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
-from gateway.errors import BadRequest, UpstreamUnreachable
+from gateway.errors import (
+    BadRequest,
+    CircuitOpen,
+    NoInstance,
+    ServiceFailed,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.proxy.body import RequestBody, body_of
+from gateway.proxy.breakers import Breakers
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.load_balancer import Instances, UpstreamBase
@@ -26,10 +37,16 @@ from gateway.proxy.response import (
 )
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
+from gateway.resilience.breaker import BreakerPolicy, Result
+from gateway.resilience.failures import Failure, failure_of
+from gateway.resilience.retry import NO_RETRY_OBSERVER, Retries, RetryBudget, RetryObserver
 
 REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that are repeated by default when a reused connection has died: those that change nothing (RFC 9110,
 9.2.1)."""
+
+Answering = Coroutine[None, None, tuple[UpstreamConnection, RawResponseMessage]]
+"""Gets the head of an answer, and the connection that it comes on."""
 
 _MAX_INSTANCES = 3
 # A service that sends more interim answers than this counts as sending no answer.
@@ -42,7 +59,8 @@ class Forwarder:
     ``pool`` must be open while requests are forwarded. WebSockets go through ``tunnels``. ``on_head`` is called with
     the route's id and the seconds from the first byte sent to the head of the service's answer. ``uploads`` limits slow
     request bodies. ``repeatable``: methods that are sent once more, on a new connection, if a reused connection ends
-    without a byte of an answer.
+    without a byte of an answer. ``retry_observer`` counts what the retry policies of routes do; ``breakers`` are
+    their circuit breakers.
     """
 
     def __init__(
@@ -53,6 +71,8 @@ class Forwarder:
         on_head: Callable[[str, float], None] = lambda route_id, seconds: None,
         uploads: Uploads | None = None,
         repeatable: Collection[str] = REPEATABLE_METHODS,
+        retry_observer: RetryObserver = NO_RETRY_OBSERVER,
+        breakers: Breakers | None = None,
     ) -> None:
         self._pool = pool
         self._instances = instances
@@ -60,37 +80,56 @@ class Forwarder:
         self._on_head = on_head
         self._uploads = uploads or Uploads()
         self._repeatable = frozenset(repeatable)
+        self._retry_observer = retry_observer
+        self._breakers = breakers or Breakers()
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def keep_routes(self, route_ids: Collection[str], breakers: Collection[str]) -> None:
+        """Forgets the state of all other routes and circuit breakers. Call it when the route table has changed."""
+        self._breakers.keep(breakers)
+        self._budgets = {each: budget for each, budget in self._budgets.items() if each in route_ids}
 
     def forward(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse = send_response
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: SendResponse = send_response,
+        body: RequestBody | None = None,
     ) -> Coroutine[None, None, ForwardedResponse | BufferedResponse]:
         """Forwards ``request``. Returns the answer already written to the client, or what ``send`` made of it.
+        ``body``: what ``read_body`` returned, if it has been called.
 
         Raises UpstreamUnreachable, UpstreamTimeout, NoInstance, PayloadTooLarge, BadRequest, RequestTimeout,
-        TooManySlowUploads or (for a WebSocket or a slow upload above the limit) Overloaded, and only while nothing of
-        an answer has been written. Cancelling it ends the call to the upstream.
+        TooManySlowUploads, CircuitOpen, ServiceFailed or (for a WebSocket or a slow upload above the limit) Overloaded,
+        and only while nothing of an answer has been written. Cancelling it ends the call to the upstream.
         """
         if plan.websocket is None:
-            return self._forward(request, plan, send)
-        return self._forward_websocket(request, plan, send)
+            return self._forward(request, plan, send, body)
+        return self._forward_websocket(request, plan, send, body)
 
-    async def _forward_websocket(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse
-    ) -> ForwardedResponse | BufferedResponse:
-        with self._tunnels.reserve():
-            return await self._forward(request, plan, send)
-
-    async def _forward(
-        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse
-    ) -> ForwardedResponse | BufferedResponse:
+    async def read_body(self, request: web.BaseRequest, plan: ForwardPlan) -> RequestBody:
+        """The body of ``request``, of which the first part has arrived. Raises the errors of ``forward``."""
         if request.method == hdrs.METH_CONNECT:
             raise BadRequest("CONNECT is not for gateways")
         body = body_of(request, plan.body_limit)
         if body.streamed:
             await body.read_first_part(self._uploads, plan.client)
-            if body.streamed:
-                return await self._forward_upload(request, plan, send, body)
-        return await self.exchange(request, plan, send, body)
+        return body
+
+    async def _forward_websocket(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody | None
+    ) -> ForwardedResponse | BufferedResponse:
+        with self._tunnels.reserve():
+            return await self._forward(request, plan, send, body)
+
+    async def _forward(
+        self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody | None
+    ) -> ForwardedResponse | BufferedResponse:
+        if body is None:
+            body = await self.read_body(request, plan)
+        if body.streamed:
+            return await self._forward_upload(request, plan, send, body)
+        return await self.exchange(request, plan, send, body, self.retries_for(request.method, plan, body))
 
     async def _forward_upload(
         self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody
@@ -98,15 +137,24 @@ class Forwarder:
         """Forwards a request whose body has not arrived completely."""
         try:
             body.assign_service(plan.base)
-            return await self.exchange(request, plan, send, body)
+            retries = self.retries_for(request.method, plan, body)
+            return await self.exchange(request, plan, send, body, retries)
         finally:
             await body.stop()
 
     # -- the steps, for callers that take some of them without a task --------------------------------------
 
-    def instance_for(self, plan: ForwardPlan) -> UpstreamBase:
-        """The instance whose turn it is. Raises NoInstance."""
-        return self._instances.pick(plan.base) if isinstance(plan.base, str) else plan.base
+    def instance_for(self, plan: ForwardPlan, retries: Retries[UpstreamBase] | None) -> UpstreamBase | None:
+        """The instance whose turn it is; None if there is none and ``retries`` decide about that. Raises
+        NoInstance."""
+        if not isinstance(plan.base, str):
+            return plan.base
+        try:
+            return self._instances.pick(plan.base)
+        except NoInstance:
+            if retries is None:
+                raise
+            return None
 
     def idle_connection(self, plan: ForwardPlan, instance: UpstreamBase) -> UpstreamConnection | None:
         """An idle connection to ``instance``; None if ``exchange`` must connect. ``complete`` must follow, unless the
@@ -117,18 +165,32 @@ class Forwarder:
             self._instances.connected(instance)
         return connection
 
+    def retries_for(self, method: str, plan: ForwardPlan, body: RequestBody) -> Retries[UpstreamBase] | None:
+        """The repetitions that the route's policy allows for a request; None if it is not to be repeated. Counts the
+        request for the route's budget, so call it once."""
+        policy = plan.retry
+        if policy is None:
+            return None
+        budget = self._budgets.get(plan.route_id)
+        if budget is None:
+            budget = self._budgets[plan.route_id] = RetryBudget()
+        budget.count_request()
+        if method not in policy.methods or plan.websocket is not None or not body.repeatable:
+            return None
+        return Retries(policy, budget, plan.route_id, self._retry_observer)
+
     async def exchange(
         self,
         request: web.BaseRequest,
         plan: ForwardPlan,
         send: SendResponse,
         body: RequestBody,
+        retries: Retries[UpstreamBase] | None = None,
         instance: UpstreamBase | None = None,
     ) -> ForwardedResponse | BufferedResponse:
-        """Connects, sends the request and passes the answer on. ``instance``: the result of ``instance_for``, if it has
-        been called. Raises the errors of ``forward``."""
-        connection = await self._connect(plan, fresh=False, first=instance)
-        return await self.complete(request, plan, send, body, connection)
+        """Connects, sends the request and passes the answer on. ``retries``: the result of ``retries_for``.
+        ``instance``: the result of ``instance_for``, if it has been called. Raises the errors of ``forward``."""
+        return await self._attempt(request, plan, send, body, retries, first=instance)
 
     async def complete(
         self,
@@ -137,16 +199,138 @@ class Forwarder:
         send: SendResponse,
         body: RequestBody,
         connection: UpstreamConnection,
+        retries: Retries[UpstreamBase] | None = None,
         *,
         began: float | None = None,
     ) -> ForwardedResponse | BufferedResponse:
         """Takes the steps that remain, and at the end releases or closes ``connection``. ``began``: the result of
         ``send_request``, if the request has been sent."""
+        return await self._attempt(request, plan, send, body, retries, connection=connection, began=began)
+
+    async def repeat(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: SendResponse,
+        body: RequestBody,
+        retries: Retries[UpstreamBase],
+        pause: float,
+    ) -> ForwardedResponse | BufferedResponse:
+        """Sends the request once more, after ``pause`` seconds: the result of ``retries``."""
+        await asyncio.sleep(pause)
+        return await self._attempt(request, plan, send, body, retries)
+
+    async def _attempt(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: SendResponse,
+        body: RequestBody,
+        retries: Retries[UpstreamBase] | None,
+        *,
+        first: UpstreamBase | None = None,
+        connection: UpstreamConnection | None = None,
+        began: float | None = None,
+    ) -> ForwardedResponse | BufferedResponse:
+        """Makes attempts until there is an answer for the client, and passes it on. ``first`` and ``connection`` are
+        for the first attempt."""
+        answer = self._answer(request, plan, body, retries, first, connection, began)
+        if plan.breaker is not None and not plan.breaker.each_attempt:
+            answer = self._guarded(plan, plan.breaker, body, answer)
+        connection, message = await answer
+        response = await self._pass_on(request, plan, send, body, connection, message)
+        # The service is free by now, however slowly the client reads.
+        await wait_for_reader(request, response)
+        return response
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        body: RequestBody,
+        retries: Retries[UpstreamBase] | None,
+        first: UpstreamBase | None,
+        connection: UpstreamConnection | None,
+        began: float | None,
+    ) -> tuple[UpstreamConnection, RawResponseMessage]:
+        """The head of the answer for the client, and the connection that it came on, after as many attempts as it
+        takes."""
+        guard = plan.breaker if plan.breaker is not None and plan.breaker.each_attempt else None
+        # The fallback of an attempt is its answer, so there is no reason for another attempt.
+        falls_back = guard is not None and guard.has_fallback
+        while True:
+            attempt = self._final_head(request, plan, body, retries, first, connection, began)
+            if guard is not None:
+                attempt = self._guarded(plan, guard, body, attempt)
+            try:
+                answered, message = await attempt
+            except UpstreamError as error:
+                pause = None if retries is None or falls_back else retries.after_error(error)
+                if pause is None:
+                    raise
+                plan.calls.failed(error.code)
+            else:
+                pause = None if retries is None else retries.after_status(message.code)
+                if pause is None:
+                    return answered, message
+                plan.calls.dropped()
+                _drop_answer(answered)
+            connection = began = first = None
+            await asyncio.sleep(pause)
+
+    async def _guarded(
+        self, plan: ForwardPlan, policy: BreakerPolicy, body: RequestBody, answer: Answering
+    ) -> tuple[UpstreamConnection, RawResponseMessage]:
+        """What ``answer`` returns, as a call through the route's circuit breaker. Raises CircuitOpen, or ServiceFailed
+        if something else is to answer instead."""
+        breaker = self._breakers.of(policy, plan.route_id)
+        ticket = breaker.acquire()
+        if ticket is None:
+            answer.close()
+            raise CircuitOpen(breaker.name, breaker.seconds_left)
+        # The time of a long body is its client's. A client that sends slowly must not open the breaker for all others.
+        began = None if body.streamed else perf_counter()
         try:
+            async with asyncio.timeout(None if body.streamed else policy.timeout):
+                connection, message = await answer
+        except TimeoutError:
+            breaker.record(ticket, policy.config.result_of(Failure.TIMEOUT), _since(began))
+            raise UpstreamTimeout("breaker") from None
+        except UpstreamError as error:
+            breaker.record(ticket, policy.config.result_of(failure_of(error)), _since(began))
+            raise
+        except BaseException:
+            breaker.release(ticket)
+            raise
+        failed = message.code in policy.statuses
+        breaker.record(ticket, Result.FAILED if failed else Result.SUCCESSFUL, _since(began))
+        if failed and policy.has_fallback and body.repeatable:
+            _drop_answer(connection)
+            raise ServiceFailed(message.code)
+        return connection, message
+
+    async def _final_head(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        body: RequestBody,
+        retries: Retries[UpstreamBase] | None,
+        first: UpstreamBase | None,
+        connection: UpstreamConnection | None,
+        began: float | None,
+    ) -> tuple[UpstreamConnection, RawResponseMessage]:
+        """One attempt: the head of the final answer and the connection that it came on. Closes the connection if it
+        fails."""
+        if connection is None:
+            used = () if retries is None else retries.used
+            connection = await self._connect(plan, fresh=False, first=first, used=used)
+        try:
+            if retries is not None:
+                retries.used = (*retries.used, connection.base)
             try:
                 if began is None:
                     began = self.send_request(request.method, plan, body, connection)
-                message = await self._read_final_head(request, plan, connection, began)
+                return connection, await self._read_final_head(request, plan, connection, began, retries)
             except UpstreamUnreachable:
                 # An idle connection may have been closed while the request was being sent on it.
                 again = connection.reused and connection.lost_before_response and not body.streamed
@@ -154,8 +338,25 @@ class Forwarder:
                     raise
                 connection.close()
                 connection = await self._connect(plan, fresh=True)
+                if retries is not None:
+                    retries.used = (*retries.used, connection.base)
                 began = self.send_request(request.method, plan, body, connection)
-                message = await self._read_final_head(request, plan, connection, began)
+                return connection, await self._read_final_head(request, plan, connection, began, retries)
+        except BaseException:
+            await _stop(body, connection)
+            raise
+
+    async def _pass_on(
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        send: SendResponse,
+        body: RequestBody,
+        connection: UpstreamConnection,
+        message: RawResponseMessage,
+    ) -> ForwardedResponse | BufferedResponse:
+        """Passes the answer on, and releases or closes ``connection``."""
+        try:
             if message.code == 101:
                 return await self._tunnels.relay(request, connection, message, plan)
             keep_alive = request.keep_alive
@@ -164,22 +365,20 @@ class Forwarder:
             response = await send(request, connection, message, plan, keep_alive)
             if response.complete and not body.unfinished:
                 connection.release()
+            return response
         finally:
-            try:
-                if body.streamed:
-                    await body.stop()
-            finally:
-                # The client may disconnect while the body is being stopped.
-                connection.close()
-        # The service is free by now, however slowly the client reads.
-        await wait_for_reader(request, response)
-        return response
+            await _stop(body, connection)
 
     async def _connect(
-        self, plan: ForwardPlan, *, fresh: bool, first: UpstreamBase | None = None
+        self,
+        plan: ForwardPlan,
+        *,
+        fresh: bool,
+        first: UpstreamBase | None = None,
+        used: tuple[UpstreamBase, ...] = (),
     ) -> UpstreamConnection:
         """Connects to the instance, or tries one instance after the other, ``first`` before the others. Nothing has
-        been sent yet, so any method may retry."""
+        been sent yet, so any method may retry. Instances that were ``used`` by earlier attempts come last."""
         service = plan.base
         if not isinstance(service, str):
             plan.calls.begin(service)
@@ -189,7 +388,7 @@ class Forwarder:
                 raise exc.error from exc
         tried: tuple[UpstreamBase, ...] = ()
         while True:
-            base, first = first or self._instances.pick(service, tried), None
+            base, first = first or self._pick(service, tried, used), None
             plan.calls.begin(base)
             try:
                 connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
@@ -202,6 +401,18 @@ class Forwarder:
                 tried = (*tried, base)
                 if len(tried) == _MAX_INSTANCES or not set(self._instances.known(service)) - set(tried):
                     raise exc.error from exc
+
+    def _pick(
+        self, service: str, tried: tuple[UpstreamBase, ...], used: tuple[UpstreamBase, ...]
+    ) -> UpstreamBase:
+        """The next instance that is not among ``tried``: one that is not ``used``, else not the last used, else any.
+        Raises NoInstance."""
+        for avoided in (used, used[-1:]) if used else ():
+            try:
+                return self._instances.pick(service, (*tried, *avoided))
+            except NoInstance:
+                continue
+        return self._instances.pick(service, tried)
 
     def send_request(
         self, method: str, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
@@ -225,7 +436,12 @@ class Forwarder:
         plan.calls.answered(message.code)
 
     async def _read_final_head(
-        self, request: web.BaseRequest, plan: ForwardPlan, connection: UpstreamConnection, began: float
+        self,
+        request: web.BaseRequest,
+        plan: ForwardPlan,
+        connection: UpstreamConnection,
+        began: float,
+        retries: Retries[UpstreamBase] | None,
     ) -> RawResponseMessage:
         """Returns the head of the final answer, or of a 101, requested or not."""
         for _ in range(_MAX_INTERIM_HEADS):
@@ -235,7 +451,34 @@ class Forwarder:
                 return message
             # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:
+                if retries is not None:
+                    retries.stop()
                 send_interim(request, message, plan)
             elif message.code < 100:
                 break
         raise UpstreamUnreachable("an answer that was not asked for")
+
+
+def _since(began: float | None) -> float:
+    """Seconds since then; 0 if that is not measured."""
+    return 0.0 if began is None else perf_counter() - began
+
+
+def _drop_answer(connection: UpstreamConnection) -> None:
+    """Keeps the connection if the whole answer has arrived; otherwise closes it."""
+    try:
+        with suppress(UpstreamUnreachable):
+            if connection.read_arrived()[1]:
+                connection.release()
+    finally:
+        connection.close()
+
+
+async def _stop(body: RequestBody, connection: UpstreamConnection) -> None:
+    """Ends the exchange on a connection that is not needed any more, or was released."""
+    try:
+        if body.streamed:
+            await body.stop()
+    finally:
+        # The client may disconnect while the body is being stopped.
+        connection.close()

@@ -10,6 +10,8 @@ from multidict import CIMultiDict
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.security_headers import SecurityHeaders
+from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.retry import RetryPolicy
 
 Edits = Callable[[CIMultiDict[str]], None]
 
@@ -27,6 +29,9 @@ class CallObserver(Protocol):
     def failed(self, code: str, /) -> None:
         """The gateway could not connect; ``code`` is the error's."""
 
+    def dropped(self) -> None:
+        """The answer is not the client's: another call follows."""
+
 
 class _NullObserver:
     """No-op."""
@@ -34,6 +39,7 @@ class _NullObserver:
     def begin(self, base: UpstreamBase, /) -> None: ...
     def answered(self, status: int, /) -> None: ...
     def failed(self, code: str, /) -> None: ...
+    def dropped(self) -> None: ...
 
 
 NO_CALL_OBSERVER: Final = _NullObserver()
@@ -56,6 +62,7 @@ class ForwardPlan(NamedTuple):
       it.
     * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches.
     * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
+    * ``retry``: when the call is repeated; None: never. ``breaker``: the circuit breaker that it passes; None: none.
     """
 
     route_id: str
@@ -75,3 +82,5 @@ class ForwardPlan(NamedTuple):
     security: SecurityHeaders | None = None
     downloads: Downloads = _UNSHARED
     cookie: str | None = None
+    retry: RetryPolicy | None = None
+    breaker: BreakerPolicy | None = None

@@ -186,7 +186,7 @@ def _usable(protocol: UpstreamProtocol) -> bool:
 
 def _connect_failed(exc: ClientError | OSError | UnicodeError) -> ConnectFailed:
     number = getattr(exc, "errno", None)
-    error: UpstreamError = UpstreamUnreachable(f"connecting: {type(exc).__name__} {number}")
+    error: UpstreamError = UpstreamUnreachable(f"connecting: {type(exc).__name__} {number}", "connect")
     if number == errno.ETIMEDOUT:
         error = UpstreamTimeout("connect")
     return ConnectFailed(error, instance_failed=number not in _LOCAL_ERRNOS)

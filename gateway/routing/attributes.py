@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.query import parse_query
+from gateway.resilience.failures import Cause
 from gateway.routing.path import Target
 
 
@@ -16,7 +17,8 @@ class RequestAttributes:
     """The attributes of a request that predicates read.
 
     ``client`` is the client's address as text, behind all trusted proxies. ``host`` is the Host header's value, with
-    its port if it has one; empty without a Host, which HTTP/1.0 allows. ``scheme`` is ``http`` or ``https``.
+    its port if it has one; empty without a Host, which HTTP/1.0 allows. ``scheme`` is ``http`` or ``https``. ``cause``:
+    why another route's call failed, for which this request is the fallback; None for a client's own request.
     """
 
     method: str
@@ -25,6 +27,7 @@ class RequestAttributes:
     client: str
     host: str
     scheme: str
+    cause: Cause | None = None
     _parameters: Mapping[str, list[str]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def parameters(self) -> Mapping[str, list[str]]:

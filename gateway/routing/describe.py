@@ -14,6 +14,7 @@ from gateway.routing.attributes import RequestAttributes
 from gateway.routing.calls import parse_call
 from gateway.routing.discovered_routes import with_discovered_routes
 from gateway.routing.factories import FILTERS, PREDICATES
+from gateway.routing.filters.base import ROUTE_ID_PLACE
 from gateway.routing.path import parse_target
 from gateway.routing.predicates import Predicate
 from gateway.routing.route import Route
@@ -37,7 +38,8 @@ def actuator_route(route: Route) -> dict[str, Any]:
     if route.metadata:
         shown["metadata"] = {key: _spring_value(value) for key, value in route.metadata.items()}
     shown["filters"] = [
-        f"[{each}, order = {order}]" for order, each in zip(route.filter_orders, route.filters, strict=True)
+        f"[{str(each).replace(ROUTE_ID_PLACE, route.id)}, order = {order}]"
+        for order, each in zip(route.filter_orders, route.filters, strict=True)
     ]
     shown["uri"] = _uri(route.upstream.uri)
     shown["order"] = route.order
@@ -140,7 +142,9 @@ def table(table: RouteTable) -> str:
     for name, limits in table.rooms.items():
         capacity = "the setting's" if limits.capacity is None else limits.capacity
         duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
-        lines.append(f"room {name}: capacity {capacity}, duration {duration}")
+        people = f", identity {limits.identity}" if limits.identity else ""
+        lines.append(f"room {name}: capacity {capacity}, duration {duration}{people}")
+        lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
     lines += [
         f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import predicates
-from gateway.routing.filters import answers, headers, target
+from gateway.routing.filters import answers, circuit_breaker, headers, repetition, target
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
@@ -16,7 +16,13 @@ from gateway.routing.spec.issues import RuleViolation, list_of_names, nearest
 T = TypeVar("T")
 
 PREDICATES: Final[Mapping[str, Factory[Predicate]]] = predicates.FACTORIES
-FILTERS: Final[Mapping[str, Factory[Filter]]] = {**target.FACTORIES, **headers.FACTORIES, **answers.FACTORIES}
+FILTERS: Final[Mapping[str, Factory[Filter]]] = {
+    **target.FACTORIES,
+    **headers.FACTORIES,
+    **answers.FACTORIES,
+    **repetition.FACTORIES,
+    **circuit_breaker.FACTORIES,
+}
 
 NO_PREDICATES: Final = {
     "CloudFoundryRouteService": "the three headers of Cloud Foundry can be asked for with Header, for example "
@@ -29,15 +35,7 @@ NO_PREDICATES: Final = {
 name is spelled correctly, and what to write instead."""
 
 _BODIES: Final = "bodies pass through unchanged and are not kept; that is the service's to do"
-_BREAKER: Final = (
-    "the load balancer leaves an instance out that refuses connections, and a route's metadata response-timeout bounds "
-    "the wait"
-)
 _LIMITER: Final = "the waiting room is what limits here; write gates"
-_REPEATS: Final = (
-    "a service may have acted on the first request; what is repeated after a connection that died, "
-    "PROXY_REPEAT_METHODS says"
-)
 _ADDRESS: Final = (
     "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
 )
@@ -48,10 +46,8 @@ _HOPS: Final = "what concerns one connection is always removed; leave it out"
 
 NO_FILTERS: Final = {
     "CacheRequestBody": _BODIES,
-    "CircuitBreaker": _BREAKER,
-    "FallbackHeaders": "there is no circuit breaker, and so no fallback that would get the headers; leave it out",
-    "FrameworkRetry": _REPEATS,
-    "Hystrix": _BREAKER,
+    "FrameworkRetry": "it is the servlet gateway's; write Retry, which takes the same arguments",
+    "Hystrix": "it is the filter of Spring Cloud Gateway 2; write CircuitBreaker",
     "JsonToGrpc": _BODIES,
     "LocalResponseCache": "the gateway keeps no answers; put a cache in front, and let the service say Cache-Control",
     "ModifyRequestBody": _BODIES,
@@ -62,7 +58,6 @@ NO_FILTERS: Final = {
     "RemoveNonProxyHeaders": _HOPS,
     "RequestHeaderToRequestUri": _ADDRESS,
     "RequestRateLimiter": _LIMITER,
-    "Retry": _REPEATS,
     "SaveSession": _SESSIONS,
     "SetRequestUri": _ADDRESS,
     "StripContextPath": "the gateway has no context path that could be taken off; write StripPrefix",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from gateway.routing import matcher
+from gateway.routing.callers import Bypass
 from gateway.routing.calls import CallPattern
 from gateway.routing.path_readings import readings_of
 from gateway.routing.prefix_index import index_of_exact, index_of_wide
@@ -39,6 +40,14 @@ class RoomLimits:
     rate: str | None = None
     """As ``120/m``, or ``off``."""
     history: float | None = None
+    relineup: str | None = None
+    max_waiting: int | None = None
+    lineups_per_minute: int | None = None
+    mode: str | None = None
+    identity: Literal["token", "visitor", "either"] | None = None
+    """Who may have a place: users with a token, visitors, or both. None: users with a token."""
+    bypass: tuple[Bypass, ...] = ()
+    """Who passes the gate without a place."""
 
 
 @dataclass(frozen=True, slots=True)

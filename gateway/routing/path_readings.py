@@ -1,10 +1,10 @@
 """The readings of a path: the other paths that a lenient service may take it for.
 
 A service may ignore case, compatibility forms, the script of a digit, blanks, invisible characters, ``;`` parameters,
-a slash at the end, the part behind an encoded ``?`` or ``#``, a session in the path, the part behind a script, or
-``index`` and the part behind it. A reading is the path without these. A format suffix (``.json``) or a dot at the end
-is not removed here. ``WideSegment`` ignores it instead, because only the rule knows which dots belong to its own path
-(see ``wide_patterns``).
+a slash at the end, the part behind an encoded ``?`` or ``#``, a session in the path, the part behind a script,
+``index`` and the part behind it, or what makes a page's path that of its data. A reading is the path without these. A
+format suffix (``.json``) or a dot at the end is not removed here. ``WideSegment`` ignores it instead, because only the
+rule knows which dots belong to its own path (see ``wide_patterns``).
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ _SCRIPT: Final = re.compile(
 )
 # The page of a folder, or an MVC framework's default action.
 _INDEX: Final = re.compile(r"/(?:index(?:\.[^/]*)?|default\.[^/]+)(?:/|\Z)")
+# JavaScript frameworks serve the data of a page below its path, and run the page's code for it: SvelteKit, Qwik (its
+# actions too), Nuxt, React Router. Next.js and Gatsby name the page within another path.
+_DATA_OF_PAGE: Final = frozenset(
+    {"__data.json", "q-data.json", "_payload.json", "_payload.js", "_.data", "_root.data"}
+)
+_NEXT_DATA: Final = re.compile(r"/_next/data/[^/]+(?=/)")
+_GATSBY_DATA: Final = "/page-data/"
 
 
 class _InvisibleTable(dict[int, int | None]):
@@ -118,16 +125,34 @@ def without_session(path: str) -> str:
 
 
 def _shorter(path: str) -> list[str]:
-    """The folded paths that a service may take this one for because of the first script or index in it: up to the
-    script, without it, and up to the index."""
+    """The folded paths that a service may take this one for because of the data, the first script or the first index in
+    it: the page whose data it is, up to the script, without it, and up to the index."""
+    page = _page_of_data(path)
+    # Those that are a whole path, and may end with an index.
+    whole = [path] if page is None else [path, page]
     found = []
     if "." in path and (script := _SCRIPT.search(path)) is not None:
         found = [path[: script.end(1)]]
         if script[2] is not None:
-            found.append(path[: script.start()] + path[script.end(1) :])
+            whole.append(path[: script.start()] + path[script.end(1) :])
+    found += whole[1:]
     if "/index" in path or "/default." in path:
-        found += [each[: index.start()] for each in (path, *found[1:]) if (index := _INDEX.search(each))]
+        found += [each[: index.start()] for each in whole if (index := _INDEX.search(each))]
     return found
+
+
+def _page_of_data(path: str) -> str | None:
+    """The folded path of the page whose data a service may serve at this one; None if there is no such page."""
+    if "data" not in path and "/_payload." not in path:
+        return None
+    page, _, name = path.rstrip("/").rpartition("/")
+    if name in _DATA_OF_PAGE:
+        return page
+    if name == "page-data.json":
+        at = page.find(_GATSBY_DATA)
+        return None if at < 0 else page[:at] + page[at + len(_GATSBY_DATA) - 1 :]
+    found = _NEXT_DATA.search(path)
+    return None if found is None else path[: found.start()] + path[found.end() :]
 
 
 def is_index(segment: str) -> bool:

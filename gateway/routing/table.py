@@ -6,13 +6,16 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
+from gateway.routing.callers import Bypass, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
-from gateway.routing.filters.base import DirectResponse, RequestRewrite
+from gateway.routing.filters.base import DirectResponse, Fallback, RequestRewrite
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.filters.target import innermost, restore_path
 from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
@@ -50,6 +53,12 @@ class FilterChanges:
     answer: DirectResponse | None = None
     """The response to send instead of calling the service."""
     forwarding_edits: tuple[HeaderEdit, ...] = ()
+    retry: RetryPolicy | None = None
+    """When the call to the service is repeated; None: never."""
+    breaker: BreakerPolicy | None = None
+    """The circuit breaker that the call passes; None: none."""
+    fallback: Fallback | None = None
+    """What answers when the call fails; None: the gateway, with the error."""
 
 
 _UNCHANGED: Final = FilterChanges()
@@ -103,6 +112,8 @@ class RouteTable:
     unready: str = ""
     warnings: tuple[Issue, ...] = field(default=(), compare=False)
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
+    visitor_rooms: Mapping[str, Literal["visitor", "either"]] = field(init=False, repr=False, compare=False)
+    """The rooms in which people without a login may have a place."""
     _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
@@ -111,6 +122,12 @@ class RouteTable:
 
     def __post_init__(self) -> None:
         public = [({literal_beginning(call.pattern)}, call) for call in self.public]
+        visitors = {room: limits.identity for room, limits in self.rooms.items()}
+        object.__setattr__(
+            self,
+            "visitor_rooms",
+            {room: who for room, who in visitors.items() if who in ("visitor", "either")},
+        )
         object.__setattr__(self, "_routes", RouteIndex(self.routes))
         object.__setattr__(self, "_public", PrefixIndex(public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))
@@ -171,6 +188,20 @@ class RouteTable:
             raise
         finally:
             matcher.stop_meter()
+
+    def bypass_of(self, room: str) -> tuple[Bypass, ...]:
+        """Who passes the gate of the room without a place."""
+        limits = self.rooms.get(room)
+        return () if limits is None else limits.bypass
+
+    def wanted_claims(self) -> dict[str, frozenset[str]]:
+        """The values that rules of rooms ask for, by claim."""
+        return wanted_claims(
+            rule.by_claim
+            for limits in self.rooms.values()
+            for rule in limits.bypass
+            if rule.by_claim is not None
+        )
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether a rule opens the call without a token, matched narrowly. A gated call needs a token all the same.
@@ -258,6 +289,9 @@ def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str])
         rewrite.body_limit,
         rewrite.answer,
         tuple(rewrite.forwarding_edits),
+        rewrite.retry,
+        rewrite.breaker,
+        rewrite.fallback,
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)

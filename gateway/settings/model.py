@@ -268,6 +268,22 @@ class Settings(DiscoverySettings):
     queue_rate: str = setting(
         kinds.RATE, "off", "How many users are admitted per second, minute or hour at most, as `120/m`."
     )
+    queue_max_waiting: int = setting(
+        whole(0, note=" (0 = no bound)"),
+        0,
+        "With so many users in line and parked, no other user joins the line: 503 `ROOM_FULL`.",
+    )
+    queue_lineups_per_minute: int = setting(
+        whole(0, 1000, note=" (0 = no bound)"),
+        0,
+        "How often a user may line up in any 60 s; beyond that 429 `TOO_MANY_LINEUPS`.",
+    )
+    queue_mode: Literal["on", "off", "observe"] = setting(
+        kinds.MODE,
+        "on",
+        "What gates do: `on`; `off`: let every authenticated caller pass, and tell everyone that they are allowed in; "
+        "`observe`: let everyone pass, and count what would have been refused.",
+    )
     queue_status_interval_seconds: float = setting(
         duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
     )
@@ -373,6 +389,13 @@ class Settings(DiscoverySettings):
         "queue",
         "The calls on which the cookie `JWT_COOKIE_NAME` counts: GET status, GET stream and POST leave, or all.",
         cross_check=cookie_is_named,
+    )
+    visitor_secrets: tuple[str, ...] = setting(
+        kinds.SECRETS,
+        (),
+        "Secrets for the cookies of visitors, separated by commas: the first signs, all verify.",
+        secret=True,
+        default_words="one that the instances make and share through Redis",
     )
     identity_hmac_secret: str | None = setting(
         kinds.LINE,

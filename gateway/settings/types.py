@@ -287,6 +287,13 @@ def _printable(text: str) -> None:
         raise ValueError("blanks or control characters")
 
 
+def _parse_secrets(text: str) -> tuple[str, ...]:
+    secrets = _items(text)
+    if not 1 <= len(secrets) <= 8:
+        raise ValueError("none, or too many")
+    return tuple(_matching(each, "[!-~]{16,1000}") for each in secrets)
+
+
 def _matching(text: str, pattern: str) -> str:
     if not re.fullmatch(pattern, text):
         raise ValueError("unfit characters, or too long")
@@ -363,6 +370,13 @@ RATE: ValueType[str] = ValueType(
     _parse_rate, "a whole number from 1 to 9999999 per s, m or h, such as 120/m, or off"
 )
 RELINEUP: ValueType[Literal["back", "keep"]] = one_of("back", "keep")
+_YAML_SWITCH: Mapping[str, str] = {"true": "on", "yes": "on", "false": "off", "no": "off"}
+MODE: ValueType[Literal["on", "off", "observe"]] = one_of(
+    *("on", "off", "observe"), fold=lambda text: _YAML_SWITCH.get(text.lower(), text.lower())
+)
+SECRETS = ValueType(
+    _parse_secrets, "up to 8 texts of 16 to 1000 visible ASCII characters without commas, separated by commas"
+)
 COOKIE_CALLS: ValueType[Literal["queue", "all"]] = one_of("queue", "all")
 FOLLOW: ValueType[Literal["auto", "on", "off"]] = one_of("auto", "on", "off")
 MANAGEMENT_READS: ValueType[Literal["open", "token"]] = one_of("open", "token")

@@ -278,8 +278,11 @@ def warnings_of_values(settings: Settings) -> list[str]:
 def _secrets(settings: Settings) -> Iterator[str]:
     for row in TABLE:
         value = getattr(settings, row.attribute)
+        # Lists of secrets have a minimum length of their own.
+        if not row.secret or not isinstance(value, str):
+            continue
         # The password of another server was not chosen for the gateway.
-        if row.secret and row.name not in _CHOSEN_ELSEWHERE and value and len(value) < MIN_SECRET_LENGTH:
+        if row.name not in _CHOSEN_ELSEWHERE and value and len(value) < MIN_SECRET_LENGTH:
             yield (
                 f"{row.name} has {len(value)} characters, so it can be guessed: take a random one of "
                 f"{MIN_SECRET_LENGTH} or more, such as `openssl rand -hex 16` prints"

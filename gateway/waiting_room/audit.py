@@ -62,7 +62,7 @@ def _value(setting: str, stored: str) -> str:
         return _SWITCH.get(stored, stored)
     if setting in RULE_NAMES and stored == "":
         default = getattr(DEFAULTS, setting)
-        return default if isinstance(default, str) else _seconds(default)
+        return _seconds(default) if setting in TIME_NAMES else str(default)
     if setting == "duration_ms" or setting in TIME_NAMES:
         return _seconds(int(stored) / 1000) if stored.isascii() and stored.isdecimal() else stored
     return stored

@@ -38,6 +38,8 @@ class RoomKeys:
         self.missed = own + "missed"
         self.history = own + "history"
         self.ended = own + "ended"
+        self.lineups = own + "lineups"
+        self.last_lineups = own + "last-lineups"
         self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"

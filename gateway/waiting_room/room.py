@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from redis.exceptions import ResponseError
 
@@ -25,13 +25,23 @@ from gateway.waiting_room.rules import (
     DEFAULTS,
     RULE_NAMES,
     SCHEMA,
+    Mode,
     RoomRules,
     Value,
     change_text,
     parse_rules,
 )
 from gateway.waiting_room.scripts import Script
-from gateway.waiting_room.state import REASONS, Following, Left, State, Summary, parse_states, parse_summary
+from gateway.waiting_room.state import (
+    REASONS,
+    Following,
+    Left,
+    State,
+    StateKind,
+    Summary,
+    parse_states,
+    parse_summary,
+)
 from gateway.waiting_room.whereabouts import Whereabouts, parse_whereabouts
 
 log = logging.getLogger(__name__)
@@ -72,7 +82,6 @@ class RoomPolicy:
     ``follow_seconds`` after its last sign.
     """
 
-    relineup: Literal["back", "keep"] = "back"
     wait_replicas: int = 0
     follow: Literal["auto", "on", "off"] = "off"
     follow_seconds: float = 60.0
@@ -145,7 +154,10 @@ class Room:
         """Why no call is made: a later version has written to Redis while this instance could not reach it."""
         # Older systems have one room and no prefix.
         self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
-        self._followed_at = 0.0
+        self._summary_at = 0.0
+        self._mode: Mode | None = None
+        """The mode in force, once Redis has said it."""
+        self._duration = limits.duration
         self.following: Following | None = None
         """The older system that was followed when this instance last heard from Redis."""
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
@@ -155,18 +167,28 @@ class Room:
         """Whether users line up faster than Redis can handle."""
         return len(self._lineups) >= CROWD
 
+    @property
+    def mode(self) -> Mode:
+        """What the gate does: as Redis said last, or as this instance is configured while Redis has not been heard."""
+        return self._mode or cast(Mode, self.limits.rules.mode)
+
+    @property
+    def off(self) -> bool:
+        """Whether Redis has said that the room lets everyone in. Then users' questions are answered without it."""
+        return self._mode == "off"
+
     def lineup(self, user: str) -> asyncio.Future[State]:
-        """The user lines up: ADMITTED, ALLOWED_IN (was allowed in already), WAITING, or FULL (Redis has no memory
-        left)."""
-        return self._lineups.submit(_sendable(user))
+        """The user lines up: ADMITTED, ALLOWED_IN (was allowed in already), WAITING, or refused: FULL (Redis has no
+        memory left), ROOM_FULL or TOO_MANY_LINEUPS."""
+        return self.ask("lineup", user)
 
     def status(self, user: str) -> asyncio.Future[State]:
         """Where the user stands; counts as a sighting of the user. Returns WAITING, ALLOWED_IN or NONE."""
-        return self._sightings.submit(_sendable(user))
+        return self.ask("status", user)
 
     def enter(self, user: str) -> asyncio.Future[State]:
         """The gate: ALLOWED_IN renews the session, WAITING and NONE are refused."""
-        return self._entries.submit(_sendable(user))
+        return self.ask("enter", user)
 
     def reopen(self, user: str) -> None:
         """The gateway itself answered a gated call of the user with 502, 503 or 504, and the state that let the call in
@@ -176,10 +198,17 @@ class Room:
 
     def ask(self, question: Question, user: str) -> asyncio.Future[State]:
         """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
+        if self.off:
+            answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+            answer.set_result(self._let_in())
+            return answer
         return self._questions[question].submit(_sendable(user))
 
     def ask_for(self, outcome: Outcome[State], question: Question, user: str) -> None:
         """``ask`` for a caller with an outcome of its own."""
+        if self.off:
+            outcome.set_result(self._let_in())
+            return
         self._questions[question].submit_to(_sendable(user), outcome)
 
     async def leave(self, user: str, what: What) -> Left:
@@ -188,6 +217,8 @@ class Room:
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
+        if self.off:
+            return [self._let_in()] * len(users)
         return await self._states("status", users, "0", link="statuses")
 
     async def remove(self, users: Sequence[str], *, by: str = GATEWAY, reason: str = "") -> list[Left]:
@@ -269,7 +300,8 @@ class Room:
     async def sweep(self, scan: int = 0) -> Summary:
         """One bounded step of the sweep: expiry, parking, removal, promotion. ``scan``: how many entries of the hash to
         scan."""
-        reply = await self._run("sweep", scan, *self._follow_arguments(), extra_keys=(self.keys.watch,))
+        keys = (self.keys.watch, self.keys.lineups, self.keys.last_lineups)
+        reply = await self._run("sweep", scan, *self._follow_arguments(), extra_keys=keys)
         return parse_summary(reply[0])
 
     def set_configured_limits(self, limits: ConfiguredLimits) -> None:
@@ -342,7 +374,8 @@ class Room:
     async def _send_lineup(self, users: list[str]) -> list[State]:
         # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
         # line.
-        return await self._states("lineup", users, self._policy.relineup, replication=self._replication)
+        keys = (self.keys.lineups, self.keys.last_lineups)
+        return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")
@@ -367,10 +400,26 @@ class Room:
         users: Sequence[str],
         *options: Argument,
         link: str | None = None,
+        extra_keys: Sequence[str] = (),
         replication: Replication | None = None,
     ) -> list[State]:
-        reply = await self._run(script, *options, *users, size=len(users), link=link, replication=replication)
-        return parse_states(self.name, parse_summary(reply[0]), reply[1:])
+        reply = await self._run(
+            script,
+            *options,
+            *users,
+            size=len(users),
+            link=link,
+            extra_keys=extra_keys,
+            replication=replication,
+        )
+        summary = parse_summary(reply[0])
+        if summary.mode == "off":
+            return [self._let_in()] * len(users)
+        return parse_states(self.name, summary, reply[1:])
+
+    def _let_in(self) -> State:
+        """The state of every user while the room is off. Nothing of it is in Redis."""
+        return State(self.name, StateKind.ALLOWED_IN, 0, 0, 0, self._duration, None)
 
     async def _run(
         self,
@@ -400,7 +449,7 @@ class Room:
             self._unfinished.set()
         elif script == "sweep":
             self._sweep_at_next_token(summary.next_token)
-        self._note_following(summary)
+        self._note_summary(summary)
         self._observer.on_summary(self.name, summary)
         return reply
 
@@ -453,12 +502,17 @@ class Room:
             for name in RULE_NAMES
         }
 
-    def _note_following(self, summary: Summary) -> None:
+    def _note_summary(self, summary: Summary) -> None:
         # Replies come over several connections, so an older one may come last.
-        if summary.now < self._followed_at:
+        if summary.now < self._summary_at:
             return
-        self._followed_at = summary.now
-        following = summary.following
+        self._summary_at = summary.now
+        if self.mode != summary.mode:
+            log.info("room %s: the mode is now %s", self.name, summary.mode)
+        self._mode, self._duration = summary.mode, summary.duration
+        self._note_following(summary.following)
+
+    def _note_following(self, following: Following | None) -> None:
         before, self.following = self.following, following
         if following is not None and before is None:
             log.warning(

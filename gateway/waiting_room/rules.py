@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, Literal, get_args
 
 SCHEMA: Final = 2
 """The form in which a room's keys are; ``includes/room.lua`` has the same number."""
@@ -17,8 +17,15 @@ SCHEMA: Final = 2
 RATE_OFF: Final = "off"
 RATE_PATTERN: Final = r"([1-9]\d{0,6})/([smh])"
 
-Value = float | str
-"""A time in seconds, or a rate as text."""
+MAX_LINEUPS: Final = 1000
+"""The highest ``lineups_per_minute``; ``includes/room.lua`` has the same number."""
+
+Mode = Literal["on", "off", "observe"]
+"""What the gate of a room does: it asks the room, it lets everyone pass without asking, or it asks and lets everyone
+pass."""
+
+Value = float | int | str
+"""A time in seconds, a number of users or calls, or a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,10 @@ class RoomRules:
     ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
     however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
     slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``history``: what happened to a user
-    is kept for so long after slot or place ended; 0: not at all.
+    is kept for so long after slot or place ended; 0: not at all. ``relineup``: lining up again puts a
+    waiting user to the ``back``, or lets the user ``keep`` the place. ``max_waiting``: with so many users waiting and
+    parked no other user joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often in any 60 s; 0:
+    no bound. ``mode``: see ``Mode``.
     """
 
     absent: float = 60.0
@@ -38,6 +48,10 @@ class RoomRules:
     claim: float = 0.0
     rate: str = RATE_OFF
     history: float = 3600.0
+    relineup: str = "back"
+    max_waiting: int = 0
+    lineups_per_minute: int = 0
+    mode: str = "on"
 
     def as_text(self) -> str:
         """The text for the scripts."""
@@ -51,13 +65,17 @@ DEFAULTS: Final = RoomRules()
 """The built-in values."""
 
 RULE_NAMES: Final = tuple(one.name for one in fields(RoomRules))
-TIME_NAMES: Final = tuple(name for name in RULE_NAMES if name != "rate")
+COUNT_NAMES: Final = ("max_waiting", "lineups_per_minute")
+"""Those whose values are whole numbers."""
+WORDS: Final[Mapping[str, tuple[str, ...]]] = {"relineup": ("back", "keep"), "mode": get_args(Mode)}
+"""Those whose values are words, and which."""
+TIME_NAMES: Final = tuple(name for name in RULE_NAMES if name not in {"rate", *COUNT_NAMES, *WORDS})
 """Those whose values are times."""
 
 
 def change_text(changes: Mapping[str, Value | None]) -> str:
     """Settings to change, as text; None lifts what an operator has set."""
-    parts = (f"{name}={_text(value)}" for name, value in sorted(changes.items()))
+    parts = (f"{name}={_text(name, value)}" for name, value in sorted(changes.items()))
     return " ".join(parts)
 
 
@@ -68,15 +86,23 @@ def parse_rules(text: str) -> dict[str, Value]:
         name, _, value = part.partition("=")
         if name in TIME_NAMES and value.isascii() and value.isdecimal():
             found[name] = int(value) / 1000
-        elif name == "rate" and (value == RATE_OFF or re.fullmatch(RATE_PATTERN, value, re.ASCII)):
+        elif name in COUNT_NAMES and value.isascii() and value.isdecimal():
+            found[name] = int(value)
+        elif value in WORDS.get(name, ()) or (name == "rate" and _is_rate(value)):
             found[name] = value
     return found
 
 
-def _text(value: Value | None) -> str:
+def _is_rate(value: str) -> bool:
+    return value == RATE_OFF or re.fullmatch(RATE_PATTERN, value, re.ASCII) is not None
+
+
+def _text(name: str, value: Value | None) -> str:
     """Of a time, whole milliseconds. A time above 0 is at least one, because 0 has a meaning of its own."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
+    if name in COUNT_NAMES:
+        return str(value)
     return str(max(1, round(value * 1000)) if value > 0 else 0)

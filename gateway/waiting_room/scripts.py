@@ -25,6 +25,7 @@ NAMES = (
     "signing_keys",
     "status",
     "sweep",
+    "visitor_secret",
 )
 
 _ROOM = "--- @include room\n"

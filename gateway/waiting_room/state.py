@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
+
+from gateway.waiting_room.rules import Mode
 
 _MAX_CORRECTION: Final = 0.3
 _NEGLIGIBLE: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
@@ -21,6 +23,10 @@ class StateKind(StrEnum):
     """Allowed in by the call that returned this."""
     FULL = "FULL"
     """Redis has no memory for one more user; a lineup changed nothing."""
+    ROOM_FULL = "ROOM_FULL"
+    """As many users wait as may; a lineup changed nothing."""
+    TOO_MANY_LINEUPS = "TOO_MANY_LINEUPS"
+    """The user has lined up too often; a lineup changed nothing."""
 
 
 class Left(IntEnum):
@@ -117,6 +123,9 @@ class Summary(NamedTuple):
     next_token: float = 0.0
     """Seconds until the rate allows the next admission from the line; 0: the rate is not in the way."""
 
+    mode: Mode = "on"
+    """What the gate does."""
+
     @property
     def admits_none(self) -> bool:
         """The room is paused or has no slots, so the length of a wait can't be estimated."""
@@ -182,7 +191,7 @@ class State(NamedTuple):
     total: int
     """How many users are waiting, this user included."""
     expires_in: float
-    """Seconds left of the session."""
+    """Seconds left of the session; after too many lineups, until the user may line up again."""
     estimated_wait: float | None
     """Seconds. Set while the user waits and something has been measured."""
     paused: bool = False
@@ -238,6 +247,7 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         following=_parse_following(reply[23]),
         parked=reply[24],
         next_token=reply[25] / 1000,
+        mode=_MODES[reply[26]],
     )
 
 
@@ -251,6 +261,7 @@ def _parse_following(reply: Sequence[Any]) -> Following | None:
 
 
 _KINDS = tuple(StateKind)
+_MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:

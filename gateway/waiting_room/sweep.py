@@ -98,11 +98,12 @@ class Sweeper:
 
     async def _read_overview(self) -> None:
         """Another instance sweeps. Once in a while this one reads the rooms' numbers, so that those that it shows are
-        at most a few seconds old even if no user comes to it."""
+        at most a few seconds old even if no user comes to it. No call of a user asks a room that is off, so such a room
+        is read every second, to hear when it is on again."""
         self._looked_on += 1
         for room in self._rooms():
             self._on_sweep(room.name, "elsewhere")
-            if self._looked_on % OVERVIEW_EVERY_TURNS == 0:
+            if room.off or self._looked_on % OVERVIEW_EVERY_TURNS == 0:
                 with contextlib.suppress(QueueUnavailable):
                     await room.overview()
 

@@ -20,10 +20,11 @@ local function seen_in_line(user, seen_ms)
 end
 
 -- Codes of a caller's state; waiting_room/state.py has the same names.
-local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = 0, 1, 2, 3, 4
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS = 0, 1, 2, 3, 4, 5, 6
 
--- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session}. A sixth element is until
--- when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of the first that may claim it.
+-- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session, or until the user may line
+-- up again}. A sixth element is until when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of
+-- the first that may claim it.
 local function answer_waiting(ticket, position)
   return { WAITING, tonumber(ticket), position, waiting, 0 }
 end
@@ -32,9 +33,9 @@ local function answer_inside(code, left, claim)
   return { code, 0, 0, waiting, math.ceil(left), claim }
 end
 
--- Redis has no memory for one more user.
-local function answer_full()
-  return { FULL, 0, 0, waiting, 0 }
+-- A lineup is refused. wait: milliseconds until the user may line up again, where known.
+local function answer_refused(code, wait)
+  return { code, 0, 0, waiting, wait or 0 }
 end
 
 local function answer_none()

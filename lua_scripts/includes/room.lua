@@ -147,6 +147,10 @@ local rules = stored_limits[5] or default_rules
 --   claim  a promoted user must make a gated call within so long, or loses the slot; 0: off; 0 unless given
 --   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
 --   history  what happened to a user is kept for so long after the end; 0: not at all; 3,600,000 unless given
+--   relineup  what lining up again does to a waiting user: back, to the end of the line, or keep; back unless given
+--   max_waiting  with so many users in line and parked no other user joins the line; 0: no bound; 0 unless given
+--   lineups_per_minute  a user lines up so often in any 60 s; 0: no bound; 0 unless given
+--   mode  on; off: the instances let everyone in without asking; observe: the gate lets everyone pass; on unless given
 local function rules_of(text)
   local found = {}
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
@@ -155,15 +159,18 @@ local function rules_of(text)
   return found
 end
 
--- The settings of the rules in force: absent_ms, hold_ms, max_session, claim_ms and history_ms, in milliseconds; refill: the parts of a
--- token that are refilled each millisecond, nil: no rate, see includes/rate.lua; whole_session: milliseconds that a
--- session lasts if the user makes no gated call, from the admission on.
+-- The settings of the rules in force: absent_ms, hold_ms, max_session, claim_ms and history_ms, in milliseconds; refill: the
+-- parts of a token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
+-- max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
+-- milliseconds that a session lasts if the user makes no gated call, from the admission on.
 local rule = {}
 local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
+local MOST_LINEUPS, MODES = 1000, { off = 1, observe = 2 }
 
 local function read_rules()
   rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms, rule.refill = 60000, 1800000, 0, 0, nil
   rule.history_ms = 3600000
+  rule.keeps_place, rule.max_waiting, rule.lineups, rule.mode = false, 0, 0, 0
   if rules ~= '' then
     local given = rules_of(rules)
     rule.absent_ms, rule.hold_ms = limit(given.absent, 0) or rule.absent_ms, limit(given.hold, 0) or rule.hold_ms
@@ -172,6 +179,9 @@ local function read_rules()
     rule.history_ms = limit(given.history, 0) or rule.history_ms
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
     rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
+    rule.keeps_place, rule.mode = given.relineup == 'keep', MODES[given.mode or ''] or 0
+    rule.max_waiting = limit(given.max_waiting, 0) or 0
+    rule.lineups = math.min(limit(given.lineups_per_minute, 0) or 0, MOST_LINEUPS)
   end
   rule.whole_session = rule.max_session > 0 and math.min(duration, rule.max_session) or duration
 end

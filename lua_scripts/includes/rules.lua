@@ -4,19 +4,23 @@
 -- The hash settings holds three texts, each as rules_of reads it: declared_rules (what the last instance was configured
 -- with), operator_rules (operators' values, which win), and rules (what is in force, made of both).
 
--- The allowed values, as patterns. A rate has at most seven digits.
+-- The allowed values, as patterns and as words. A rate has at most seven digits.
 local ALLOWED = {
-  absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$',
-  history = '^%d+$',
-  rate = '^[1-9]%d?%d?%d?%d?%d?%d?/[smh]$',
+  absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$', history = '^%d+$',
+  max_waiting = '^%d+$', lineups_per_minute = '^%d+$', rate = '^[1-9]%d?%d?%d?%d?%d?%d?/[smh]$',
 }
-local OFF = { rate = 'off' }
+local ALLOWED_WORDS = { rate = ' off ', relineup = ' back keep ', mode = ' on off observe ' }
+
+local function allowed(name, value)
+  local pattern, words = ALLOWED[name], ALLOWED_WORDS[name]
+  return pattern and string.find(value, pattern) or words and string.find(words, ' ' .. value .. ' ', 1, true)
+end
 
 -- Whether a text of settings has only known names and allowed values. A value may be empty.
 local function sound_rules(text)
   local rest = string.gsub(text, '([%w_]+)=(%S*) ?', function(name, value)
-    local known = ALLOWED[name] and #value <= 16
-    return known and (value == '' or value == OFF[name] or string.find(value, ALLOWED[name])) and '' or nil
+    local known = (ALLOWED[name] or ALLOWED_WORDS[name]) and #value <= 16
+    return known and (value == '' or allowed(name, value)) and '' or nil
   end)
   return rest == ''
 end

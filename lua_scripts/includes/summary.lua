@@ -134,8 +134,9 @@ end
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
 --  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed,
 --  waits, stays: by this call, ages,
---  following, parked, next token in ms}
+--  following, parked, next token in ms, mode}
 -- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
+-- mode: 0 on, 1 off, 2 observe.
 -- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
@@ -161,6 +162,6 @@ local function summary(unfinished)
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
     done.parkings, done.returns, done.lapsed, done.unclaimed, waits, stays, ages(), followed(), parked_count,
-    next_token(),
+    next_token(), rule.mode,
   }
 end

@@ -146,6 +146,10 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "claim": {"value": "0s", "from": "default"},
             "rate": {"value": "off", "from": "default"},
             "history": {"value": "3600s", "from": "default"},
+            "relineup": {"value": "back", "from": "default"},
+            "max_waiting": {"value": 0, "from": "default"},
+            "lineups_per_minute": {"value": 0, "from": "default"},
+            "mode": {"value": "on", "from": "default"},
         },
     } | {
         key: changed.json["data"][key]
@@ -198,6 +202,25 @@ async def test_an_operators_rate_holds_and_can_be_lifted(gateways: Gateways) -> 
     assert await rate() == {"value": "1/h", "from": "environment"}
 
 
+async def test_an_operator_sets_numbers_and_words(gateways: Gateways) -> None:
+    here = await gateways.start(management_token=TOKEN)
+    operator = here.with_token(TOKEN)
+    change = {"max_waiting": 5000.0, "lineups_per_minute": "12", "mode": False, "relineup": "KEEP"}
+    shown = (await operator("POST", "/actuator/rooms/default", json=change)).json["data"]["settings"]
+    assert {name: shown[name] for name in change} == {
+        "max_waiting": {"value": 5000, "from": "operator"},
+        "lineups_per_minute": {"value": 12, "from": "operator"},
+        "mode": {"value": "off", "from": "operator"},
+        "relineup": {"value": "keep", "from": "operator"},
+    }
+    lifted = await operator("POST", "/actuator/rooms/default", json=dict.fromkeys(change))
+    assert {lifted.json["data"]["settings"][name]["from"] for name in change} == {"default"}
+    audit = (await operator("GET", "/actuator/rooms/default/audit?limit=8")).json["data"]
+    noted = {(entry["act"], entry["setting"], entry["from"], entry["to"]) for entry in audit}
+    assert ("set", "max_waiting", "0", "5000") in noted
+    assert ("lift", "mode", "off", "on") in noted
+
+
 async def test_users_in_line_are_admitted_as_fast_as_the_rate_says(gateways: Gateways) -> None:
     """Also between two sweeps of every second: the bucket holds one token only."""
     here = await gateways.start(queue_rate="90/m", allowed_in_max_capacity=10)
@@ -224,6 +247,12 @@ async def test_users_in_line_are_admitted_as_fast_as_the_rate_says(gateways: Gat
         ({"rate": 0}, ["rate"]),
         ({"rate": "0/s", "hold": "120/m"}, ["rate", "hold"]),
         ({"rate": False, "absent": 1}, ["rate"]),
+        ({"mode": "maybe", "relineup": True, "max_waiting": 1.5}, ["mode", "relineup", "max_waiting"]),
+        (
+            {"mode": 1, "lineups_per_minute": 1001, "max_waiting": -1},
+            ["mode", "lineups_per_minute", "max_waiting"],
+        ),
+        ({"max_waiting": True, "lineups_per_minute": "x"}, ["max_waiting", "lineups_per_minute"]),
         ({"other": 1}, ["other"]),
         ({"": 1}, [""]),
         ({}, ["body"]),

@@ -179,4 +179,4 @@ def test_without_the_actuator_here_it_is_not_described() -> None:
     own = {endpoint.path for endpoint in public_endpoints(SETTINGS)}
     assert set(document["paths"]) == own
     assert {tag["name"] for tag in document["tags"]} == {"Queue", "Stream", "Docs"}
-    assert set(document["components"]["securitySchemes"]) == {"token", "streamToken"}
+    assert set(document["components"]["securitySchemes"]) == {"token", "streamToken", "visitor"}

@@ -32,8 +32,11 @@ def check() -> Callable[..., bool]:
     return function
 
 
-def as_a_service_sees_it(principal: Principal | None, secret: str = "secret") -> dict[str, str]:
-    raw = (*identity_headers(principal), signature_header(secret, NOW, "POST", "/x?a=%20b", principal))
+def as_a_service_sees_it(
+    principal: Principal | None, secret: str = "secret", visitor: str | None = None
+) -> dict[str, str]:
+    signed = signature_header(secret, NOW, "POST", "/x?a=%20b", principal, visitor)
+    raw = (*identity_headers(principal, visitor), signed)
     return {name.decode(): value.decode("latin-1") for name, value in raw}
 
 
@@ -44,10 +47,15 @@ SOMEBODY = as_a_service_sees_it(Principal("user-1", "USER", 0.0))
     "principal", [None, Principal("user-1", "USER", 0.0), Principal("김철수", "", 0.0)], ids=ascii
 )
 @pytest.mark.parametrize("target", ["/x?a=%20b", b"/x?a=%20b"])
+@pytest.mark.parametrize("visitor", [None, "A" * 22])
 def test_the_example_accepts_what_the_gateway_signed(
-    check: Callable[..., bool], principal: Principal | None, target: str | bytes
+    check: Callable[..., bool], principal: Principal | None, target: str | bytes, visitor: str | None
 ) -> None:
-    assert check("secret", "POST", target, as_a_service_sees_it(principal), now=NOW + 5)
+    headers = as_a_service_sees_it(principal, visitor=visitor)
+    assert check("secret", "POST", target, headers, now=NOW + 5)
+    assert not check("secret", "POST", target, headers | {"X-Visitor-Id": "B" * 22}, now=NOW + 5)
+    without = {name: value for name, value in headers.items() if name != "X-Visitor-Id"}
+    assert check("secret", "POST", target, without, now=NOW + 5) is (visitor is None)
 
 
 @pytest.mark.parametrize(
@@ -105,5 +113,11 @@ def test_every_header_that_names_another_call_is_listed() -> None:
         for cell in re.findall(r"^\| (`[^|]+) \|", section, re.M)
         for name in re.findall(r"`([^`]+)`", cell)
     }
-    of_the_caller = (identity.USER_ID, identity.USER_TYPE, identity.SIGNATURE, identity.PASS)
+    of_the_caller = (
+        identity.USER_ID,
+        identity.USER_TYPE,
+        identity.VISITOR_ID,
+        identity.SIGNATURE,
+        identity.PASS,
+    )
     assert listed == identity._RESERVED - set(map(identity._letters, of_the_caller))

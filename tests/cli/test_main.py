@@ -902,6 +902,26 @@ def test_the_gateway_is_looked_for_where_its_settings_say(
     assert len(management.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "allowed"),
+    [
+        ("room pause vip", "--room ROOM"),
+        ("room show vip", "--room ROOM"),
+        ("room --room vip show", "COMMAND"),
+        ("check --strickt", "--strict"),
+        ("serve now", "usage: gateway serve"),
+    ],
+)
+def test_an_unknown_argument_is_told_with_what_the_command_takes(
+    command: str, allowed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(*command.split())
+    err = capsys.readouterr().err
+    assert allowed in err
+    assert f"gateway {command.split(maxsplit=1)[0]}" in err.splitlines()[-1]
+
+
 def test_without_a_token_nothing_is_changed(
     management: Management, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -924,6 +944,17 @@ def test_without_a_token_nothing_is_changed(
                 },
             },
             "refused with 400 BAD_REQUEST: not valid\n  capacity=-1: too low",
+        ),
+        (
+            400,
+            {
+                "error": {
+                    "code": "BAD_REQUEST",
+                    "message": "?",
+                    "fields": [{"field": "request", "reason": "why"}],
+                }
+            },
+            "\n  request: why\n",
         ),
         (404, {"error": {"code": "ROOM_NOT_FOUND", "message": "no such room"}}, "ROOM_NOT_FOUND"),
         (404, {"error": {"code": "ROUTE_NOT_FOUND", "message": "?"}}, "started without MANAGEMENT_TOKEN"),

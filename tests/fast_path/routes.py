@@ -48,6 +48,12 @@ _FEATURES = """
      filters: [StripPrefix=1, "AddRequestHeader=X-Forwarded-Prefix, /shop",
                "SetRequestHeader=X-Forwarded-Proto, https"]}
   - {id: late, uri: "lb://service", predicates: ["Path=/late/**"], metadata: {response-timeout: 60}}
+  - {id: retried, uri: "lb://service", predicates: ["Path=/retried/**"], filters: [{name: Retry,
+     args: {retries: 2, methods: [GET, HEAD, POST], statuses: TOO_MANY_REQUESTS}}]}
+  - {id: guarded, uri: "lb://service", predicates: ["Path=/guarded/**"], filters: [{name: CircuitBreaker,
+     args: {statusCodes: 503, slidingWindowSize: 4, timeoutDuration: 5s}}]}
+  - {id: fixed, uri: "lb://service", predicates: ["Path=/fixed/**"], filters: [{name: CircuitBreaker,
+     args: {statusCodes: 503, slidingWindowSize: 4, timeoutDuration: 5s, fallbackBody: instead}}]}
   - {id: nobody, uri: "lb://nobody", predicates: ["Path=/nobody/**"]}
   - {id: refusing, uri: "http://127.0.0.1:1", predicates: ["Path=/refusing/**"]}
   - {id: direct, uri: "{service}", predicates: ["Path=/direct/**"]}
@@ -66,7 +72,7 @@ rooms:
 access:
   public: ["/open/**", "/x/**", "/shop/open/**", "/edited/**", "/preserved/**", "/hosted/**", "/notfound/**",
            "/nocontent/**", "/redirect/**", "/location/**", "/secure/**", "/small/**", "/short/**", "/told/**",
-           "/late/**", "/nobody/**", "/refusing/**", "/direct/**"]
+           "/late/**", "/retried/**", "/guarded/**", "/fixed/**", "/nobody/**", "/refusing/**", "/direct/**"]
 """
 
 ROUTES = f"routes:{_SERVED}{_FEATURES}{_RULES}"

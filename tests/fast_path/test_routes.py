@@ -97,6 +97,35 @@ async def test_services_that_do_not_answer(usual: Pair) -> None:
         assert outcome.got.startswith(b"HTTP/1.1 504 ")
 
 
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("GET", (b"HTTP/1.1 503 Bad\r\nX-A: 1\r\nContent-Length: 3\r\n\r\nbad",)),
+        ("GET", (b"HTTP/1.1 503 Bad\r\n", Do.PAUSE, b"Content-Length: 3\r\n\r\nbad")),
+        ("HEAD", (b"HTTP/1.1 429 Later\r\nContent-Length: 3\r\n\r\n",)),
+        ("POST", (Do.END,)),
+        ("PUT", (b"HTTP/1.1 503 Bad\r\nContent-Length: 3\r\n\r\nbad",)),
+    ],
+)
+async def test_calls_that_are_repeated(usual: Pair, line: str, answer: tuple[bytes | Do, ...]) -> None:
+    usual.scripts["/retried/a"] = answer
+    await usual.compare(one("GET /open/before"))
+    outcome = await usual.compare(one(f"{line} /retried/a", body=b"" if line in ("GET", "HEAD") else b"body"))
+    assert len(outcome.seen) == (2 if line == "PUT" else 4), "with the last request of the comparison"
+
+
+async def test_circuit_breakers_open_and_fall_back(usual: Pair) -> None:
+    bad = (b"HTTP/1.1 503 Bad\r\nContent-Length: 3\r\n\r\nbad",)
+    for path, expected in (("/guarded/a", b"CIRCUIT_OPEN"), ("/fixed/a", b"instead")):
+        usual.scripts[path] = bad
+        for method in ("GET", "POST", "GET", "GET"):
+            await usual.compare(one("GET /open/before"))
+            await usual.compare(one(f"{method} {path}", body=b"body" if method == "POST" else b""))
+        outcome = await usual.compare(one(f"GET {path}"))
+        assert outcome.got.count(expected) == 1
+        assert len(outcome.seen) == 1, "the last request of the comparison"
+
+
 DESTINATIONS = (
     b"",
     b"Destination: /open/b\r\n",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.api.forwarding import forward_to_service
+from gateway.api.service_calls import forward_to_service
 from gateway.context import CONFIGURATION, LiveTable, ResolvedCall
 from gateway.middleware.resolve import RESOLVER
 from gateway.routing.path import parse_target

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
+NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS = range(7)
 NOTHING, SLOT, PLACE = range(3)
 BLIND = 5_000
+
+MINUTE = 60_000
 
 FIRST_CALLS = 8
 """So many calls after a promotion are remembered, until it is clear that one has reached the service."""
@@ -68,6 +70,10 @@ class Model:
         self.hold = 1_800_000
         self.capacity, self.duration = capacity, duration
         self.max_session = 0
+        self.max_waiting = 0
+        self.lineups_per_minute = 0
+        self.lineups: dict[str, list[int]] = {}
+        """User -> when they lined up and were not refused."""
         self.bucket = Bucket(now)
         self.claim = 0
         self.windows: dict[str, int] = {}
@@ -154,7 +160,18 @@ class Model:
         self._begin()
         self._promote()
         self._lapse(users)
-        return [self._line_up(user, relineup) for user in users]
+        return [self._line_up_again(user, relineup) for user in users]
+
+    def _line_up_again(self, user: str, relineup: str) -> Answer:
+        """Unless the user has done so too often."""
+        most, times = self.lineups_per_minute, self.lineups.get(user, [])
+        if most and len(times) >= most and self.now - times[-most] < MINUTE:
+            return (TOO_MANY_LINEUPS, 0, 0, len(self.line), times[-most] + MINUTE - self.now)
+        answer = self._line_up(user, relineup)
+        if most and answer[0] not in (FULL, ROOM_FULL):
+            # What was forgotten while a lower number held counts no longer.
+            self.lineups[user] = [*times, self.now][-most:]
+        return answer
 
     def _line_up(self, user: str, relineup: str) -> Answer:
         if user in self.inside and not self.live(user):
@@ -175,6 +192,8 @@ class Model:
         full = len(self.inside) >= self.capacity or self._admissions_left == 0
         full = full or self.bucket.whole(self.now) == 0
         if position or self.paused or self.line or full:
+            if not position and self.max_waiting and len(self.line) + len(self.parked) >= self.max_waiting:
+                return (ROOM_FULL, 0, 0, len(self.line), 0)
             self.line = [place for place in self.line if place[0] != user]
             self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
             self.line.append((user, self.counter))

@@ -88,6 +88,8 @@ class Rig:
             by_user = name == "leave" and args[:1] == ("LEFT",)
             author = ("", "") if by_user else self.author
             args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
+        if name in {"lineup", "sweep"}:
+            keys = (*keys, self.keys.lineups, self.keys.last_lineups)
         all_keys = (*self.keys.common, *keys)
         arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
         summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))
@@ -102,7 +104,10 @@ class Rig:
             return self.client.eval(script.text, key_count, *raw)
 
     def lineup(self, *users: str, relineup: str = "back") -> list[Any]:
-        return self.run("lineup", relineup, *users).answers
+        """``relineup``: changes that setting before."""
+        if relineup != dict(part.split("=") for part in self.rules.split()).get("relineup", "back"):
+            self.set_rules(relineup=relineup)
+        return self.run("lineup", *users).answers
 
     def status(self, *users: str, sighting: bool = True) -> list[Any]:
         return self.run("status", int(sighting), *users).answers
@@ -113,7 +118,7 @@ class Rig:
     def leave(self, *pairs: tuple[str, str], reason: str = "LEFT") -> list[int]:
         return self.run("leave", reason, *(part for pair in pairs for part in pair)).answers
 
-    def set_rules(self, **values: int) -> None:
+    def set_rules(self, **values: int | str) -> None:
         """Puts settings in force, besides those there are, as an operator does; times in milliseconds."""
         found = dict(part.split("=") for part in self.rules.split())
         found.update({name: str(value) for name, value in values.items()})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomObserver, RoomPolicy
+from gateway.waiting_room.rules import DEFAULTS, RoomRules
 from gateway.waiting_room.scripts import load_all
 
 TIMEOUT = 5.0
@@ -24,13 +25,14 @@ def make_room(
     duration: float = 60,
     policy: RoomPolicy | None = None,
     observer: RoomObserver | None = None,
+    rules: RoomRules = DEFAULTS,
 ) -> Room:
     """A room of one instance, not yet running."""
     return Room(
         place,
         SCRIPTS,
         RoomKeys("", name),
-        ConfiguredLimits(capacity, duration),
+        ConfiguredLimits(capacity, duration, rules),
         policy or RoomPolicy(),
         observer or NoObserver(),
     )

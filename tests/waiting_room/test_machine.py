@@ -240,8 +240,19 @@ class Beside(Driver):
 
     @rule(batch=batches, relineup=relineups)
     def lineup(self, batch: list[str], relineup: str) -> None:
-        reply = self.call("lineup", relineup, *batch, lined_up=batch)
+        self.rig.set_rules(relineup=relineup)
+        reply = self.call("lineup", *batch, lined_up=batch)
         self.same(reply, self.model.lineup(batch, relineup))
+
+    @rule(most=st.sampled_from([0, 1, 4]))
+    def the_line_is_bounded(self, most: int) -> None:
+        self.rig.set_rules(max_waiting=most)
+        self.model.max_waiting = most
+
+    @rule(most=st.sampled_from([0, 1, 3]))
+    def lineups_are_bounded(self, most: int) -> None:
+        self.rig.set_rules(lineups_per_minute=most)
+        self.model.lineups_per_minute = most
 
     @rule(batch=batches, sighting=st.booleans())
     def status(self, batch: list[str], sighting: bool) -> None:
@@ -299,7 +310,10 @@ class Beside(Driver):
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         given = ["" if value is None else int(value) for value in (capacity, duration, paused)]
         if lift:
-            self.rig.set_rules(claim=0, max_session=0, history=self.model.kept_for)
+            self.rig.set_rules(
+                claim=0, max_session=0, max_waiting=0, lineups_per_minute=0, history=self.model.kept_for
+            )
+            self.model.max_waiting = self.model.lineups_per_minute = 0
             self.rig.rate = "off"
             self.bucket.set_rate("off", self.rig.now)
             self.model.bucket.set_rate("off", self.model.now)
@@ -435,7 +449,8 @@ class OlderSystem(Driver):
     @rule(batch=batches, relineup=relineups)
     def lineup(self, batch: list[str], relineup: str) -> None:
         parked = self.seen.parked.keys()
-        reply = self.call("lineup", relineup, *batch, lined_up=batch)
+        self.rig.set_rules(relineup=relineup)
+        reply = self.call("lineup", *batch, lined_up=batch)
         # 2: whoever got a new ticket stands behind everybody who was in line before.
         before = [ticket for ticket in self.seen.line.values() if ticket < 2**52]
         last = reply.answers[-1]

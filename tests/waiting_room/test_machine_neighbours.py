@@ -69,7 +69,7 @@ class TwoVersions(Rig):
         raw = [one.encode() if isinstance(one, str) else one for one in given]
         summary, *answers = self.client.eval(EARLIER[name].text, len(all_keys), *all_keys, *raw)
         parked = self.client.zcard(self.keys.parked)
-        return Reply(parse_summary([*summary[:16], 0, 0, 0, 0, *summary[16:], parked, 0]), answers)
+        return Reply(parse_summary([*summary[:16], 0, 0, 0, 0, *summary[16:], parked, 0, 0]), answers)
 
 
 class Neighbours(Driver):
@@ -101,7 +101,12 @@ class Neighbours(Driver):
     @rule(batch=batches, relineup=relineups, earlier=st.booleans())
     def lineup(self, batch: list[str], relineup: str, earlier: bool) -> None:
         self.by(earlier)
-        self.call("lineup", relineup, *batch, lined_up=batch)
+        self.rig.set_rules(relineup=relineup)
+        self.call("lineup", *((relineup,) if earlier else ()), *batch, lined_up=batch)
+
+    @rule(most=st.sampled_from([0, 2]), often=st.sampled_from([0, 2]))
+    def lineups_are_bounded(self, most: int, often: int) -> None:
+        self.rig.set_rules(max_waiting=most, lineups_per_minute=often)
 
     @rule(batch=batches, sighting=st.booleans(), earlier=st.booleans())
     def status(self, batch: list[str], sighting: bool, earlier: bool) -> None:

@@ -13,8 +13,9 @@ from redis.asyncio import Redis as Client
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, Room, RoomPolicy
+from gateway.waiting_room.room import ConfiguredLimits, Room
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.rules import RoomRules
 from gateway.waiting_room.state import Left, StateKind, Summary
 from tests.support.redis_server import StartRedis
 from tests.waiting_room.rooms import make_room
@@ -229,7 +230,7 @@ async def test_limits_are_set_and_lifted(room: Room) -> None:
 
 
 async def test_a_place_is_kept_where_the_policy_says_so(place: Redis) -> None:
-    room = make_room(place, capacity=0, policy=RoomPolicy(relineup="keep"))
+    room = make_room(place, capacity=0, rules=RoomRules(relineup="keep"))
     async with room.running():
         first = await room.lineup("ann")
         await room.lineup("bob")

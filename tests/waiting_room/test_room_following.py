@@ -120,7 +120,7 @@ async def test_an_answer_that_comes_late_tells_nothing_old(
     room = make_room(place, policy=POLICY)
     async with room.running():
         summary: Summary = await room.sweep()
-        room._note_following(summary._replace(now=summary.now - 1, following=None))
+        room._note_summary(summary._replace(now=summary.now - 1, following=None))
     assert room.following == summary.following
     assert len(caplog.records) == 1
 

@@ -9,36 +9,20 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from gateway.routing.filters.base import DirectResponse, Filter, FunctionFilter, RequestRewrite, header_name
+from gateway.routing.filters.statuses import WANTED, status_number
 from gateway.routing.filters.target import joined
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.value_types import FLAG, SIZE
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# Names in Spring's HttpStatus that Python lacks. Spring had the first four up to version 6.
-_ALIASES: Final = {
-    "MOVED_TEMPORARILY": 302,
-    "INSUFFICIENT_SPACE_ON_RESOURCE": 419,
-    "METHOD_FAILURE": 420,
-    "DESTINATION_LOCKED": 421,
-    "PAYLOAD_TOO_LARGE": 413,
-    "CONTENT_TOO_LARGE": 413,
-    "URI_TOO_LONG": 414,
-    "REQUESTED_RANGE_NOT_SATISFIABLE": 416,
-    "I_AM_A_TEAPOT": 418,
-    "UNPROCESSABLE_CONTENT": 422,
-    "BANDWIDTH_LIMIT_EXCEEDED": 509,
-}
 _IN_QUERY: Final = "/:@!$&'()*+,=~%;?[]"
 
 
 def _status(args: Arguments, name: str = "status") -> int:
     """Read a status, written as a number or as Spring's name (``NOT_FOUND``)."""
-    text = args.text(name).upper()
-    named = HTTPStatus[text].value if text in HTTPStatus.__members__ else _ALIASES.get(text, 0)
-    number = int(text) if re.fullmatch("[0-9]{3}", text) else named
-    # An interim status, also by its name: clients would take the end of its head for the end of the answer's head.
-    if not 200 <= number <= 999:
-        raise args.wrong(f"{name} must be a status from 200 to 999 or its name, not {args.text(name)!r}")
+    number = status_number(args.text(name))
+    if number is None:
+        raise args.wrong(f"{name} must be {WANTED}, not {args.text(name)!r}")
     return number
 
 

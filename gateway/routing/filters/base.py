@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.errors import BadRequest
+from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.retry import RetryPolicy
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.spec.arguments import Arguments
@@ -36,6 +38,19 @@ class DirectResponse:
 
     status: int
     headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What answers when a call through a circuit breaker fails: the route that takes ``raw_path``, or ``answer``.
+
+    ``for_errors_only``: it does not stand in for an open breaker or a service that is too slow.
+    """
+
+    raw_path: str = ""
+    answer: DirectResponse | None = None
+    for_errors_only: bool = False
 
 
 class RequestRewrite:
@@ -43,12 +58,15 @@ class RequestRewrite:
 
     ``forwarding_edits`` are the edits of headers about the client, which are also among ``request_edits``. They replace
     the values that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes)
-    limits the request's body, ``answer`` is sent instead of calling the service.
+    limits the request's body, ``answer`` is sent instead of calling the service. ``retry``: when the call is repeated.
+    ``breaker`` and ``fallback``: the circuit breaker that the call passes, and what answers when it fails.
     """
 
     __slots__ = (
         "answer",
         "body_limit",
+        "breaker",
+        "fallback",
         "forwarding_edits",
         "prefixed",
         "preserve_host",
@@ -57,6 +75,7 @@ class RequestRewrite:
         "request",
         "request_edits",
         "response_edits",
+        "retry",
         "status",
         "variables",
     )
@@ -74,10 +93,18 @@ class RequestRewrite:
         self.status: int | None = None
         self.body_limit: int | None = None
         self.answer: DirectResponse | None = None
+        self.retry: RetryPolicy | None = None
+        self.breaker: BreakerPolicy | None = None
+        self.fallback: Fallback | None = None
+
+
+ROUTE_ID_PLACE: Final = "{routeId}"
+"""Stands for the id of the route in the text of a filter, which does not know it."""
 
 
 class Filter(Protocol):
-    """One filter of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``."""
+    """One filter of a route. ``str()`` of it is Spring's text for ``/actuator/gateway/routes``, with ``ROUTE_ID_PLACE``
+    for the id of the route."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -92,6 +119,11 @@ class Filter(Protocol):
     @property
     def by_path(self) -> bool:
         """Whether the filter changes the path only, depending on nothing but the path and the variables."""
+        ...
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the filter does the same for every request, and changes neither path nor query."""
         ...
 
     def contribute(self, rewrite: RequestRewrite) -> None: ...
@@ -151,6 +183,7 @@ class FunctionFilter:
     answers: bool = False
     by_path: bool = False
     slash_check: LeadingSlashCheck | None = None
+    fixed: bool = False
 
     def contribute(self, rewrite: RequestRewrite) -> None:
         self.apply(rewrite)

@@ -61,7 +61,7 @@ def _rewrite_path(args: Arguments) -> Filter:
 
     # With "x" for each group, any fault that is found comes from the text around the groups.
     description = "".join(part if isinstance(part, str) else "x" for part in replacement.parts)
-    _demand_sound(args, "the replacement", description if description.startswith("/") else f"/x{description}")
+    demand_sound(args, "the replacement", description if description.startswith("/") else f"/x{description}")
 
     def apply(rewrite: RequestRewrite) -> None:
         rewrite.raw_path = regexp.replace(rewrite.raw_path, replacement.expand)
@@ -119,7 +119,7 @@ def _closing(regexp: str, at: int) -> int:
     return at
 
 
-def _demand_sound(args: Arguments, what: str, raw_path: str) -> None:
+def demand_sound(args: Arguments, what: str, raw_path: str) -> None:
     """Raise RuleViolation (rule ``argument``) if ``raw_path``, a part of each result, makes every path ambiguous."""
     try:
         parse_target(innermost(restore_path(raw_path)))
@@ -134,8 +134,8 @@ def _path_template(args: Arguments, name: str) -> Template:
         raise args.wrong(f"{name} must begin with '/'")
     if "?" in source or "#" in source:
         raise args.wrong(f"{name} is a path; '?' and '#' can't be part of it")
-    template = parse_template(source).encoded(_path_variable)
-    _demand_sound(args, name, "".join(part if isinstance(part, str) else "x" for part in template.parts))
+    template = parse_template(source).encoded(path_variable)
+    demand_sound(args, name, "".join(part if isinstance(part, str) else "x" for part in template.parts))
     if _ESCAPE.search(source):
         args.warn(
             "path",
@@ -145,7 +145,7 @@ def _path_template(args: Arguments, name: str) -> Template:
     return template
 
 
-def _path_variable(value: str) -> str:
+def path_variable(value: str) -> str:
     # A {*rest} variable holds several segments; any other variable holds no slash. A "%" in either is no escape.
     return quote(value, safe="/:@!$&'()*+,=~")
 
@@ -154,7 +154,7 @@ def _set_path(args: Arguments) -> Filter:
     template = _path_template(args, "template")
 
     def apply(rewrite: RequestRewrite) -> None:
-        rewrite.raw_path = template.expand(rewrite.variables, _path_variable)
+        rewrite.raw_path = template.expand(rewrite.variables, path_variable)
 
     return FunctionFilter(f"[SetPath template = '{template.source}']", apply, template.needs, by_path=True)
 
@@ -166,7 +166,7 @@ def _prefix_path(args: Arguments) -> Filter:
         # Only the first prefix counts, so that those of a default filter and of the route do not add up.
         if not rewrite.prefixed:
             rewrite.prefixed = True
-            rewrite.raw_path = template.expand(rewrite.variables, _path_variable) + rewrite.raw_path
+            rewrite.raw_path = template.expand(rewrite.variables, path_variable) + rewrite.raw_path
 
     return FunctionFilter(f"[PrefixPath prefix = '{template.source}']", apply, template.needs, by_path=True)
 

@@ -44,14 +44,16 @@ def parse_shortcut(text: str, line: int) -> Definition:
 class Arg:
     """A declared argument. ``gathers``: it takes all remaining values, at least one if ``required``.
 
-    ``empty``: in the long form, an empty text counts as a value. ``named``: only allowed in the long form. ``of`` is
-    the type of its value, or of each value that it gathers.
+    ``listed``: in the long form it may be a list. ``empty``: in the long form, an empty text or list counts as a value.
+    ``named``: only allowed in the long form. ``of`` is the type of its value, or of each value that it gathers or
+    lists.
     """
 
     name: str
     required: bool = True
     empty: bool = False
     gathers: bool = False
+    listed: bool = False
     also: tuple[str, ...] = ()
     named: bool = False
     of: ValueType[object] = TEXT
@@ -100,6 +102,10 @@ class Arguments:
         value = self._bound.get(name, ())
         return (value,) if isinstance(value, str) else value
 
+    def parts(self, name: str, default: str = "") -> tuple[str, ...]:
+        """The values of an argument that may be a list or a text with commas."""
+        return tuple(part for each in self.text(name, default).split(",") if (part := each.strip()))
+
     def integer(self, name: str, default: int, lowest: int = 0) -> int:
         return self._read(name, str(default), whole(lowest))
 
@@ -109,6 +115,10 @@ class Arguments:
     def size(self, name: str, default: str) -> int:
         """A size in bytes, read from ``10``, ``10B``, ``4KB`` or ``5MB``."""
         return self._read(name, default, SIZE)
+
+    def read(self, name: str, of: ValueType[T], default: str = "") -> T:
+        """A value of any type."""
+        return self._read(name, default, of)
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
         return self._read(name, default, choice(allowed))
@@ -211,12 +221,12 @@ def _bind_names(kind: Factory[T], args: Mapping[str, Value], bound: dict[str, Va
             there_are = f"it takes {_list_args(kind)}" if allowed else "it takes none"
             near = nearest(key, allowed)
             raise RuleViolation("argument", f"{kind.name} has no argument {key!r}{near} ({there_are})")
-        if not arg.gathers and not isinstance(value, str):
+        if not (arg.gathers or arg.listed) and not isinstance(value, str):
             raise RuleViolation("argument", f"{kind.name}: {arg.name} takes one value, not a list")
         bound[arg.name] = value
     may_be_empty = {arg.name for arg in kind.args if arg.empty}
     for name, value in list(bound.items()):
-        if not value and not (name in may_be_empty and value == ""):
+        if not value and name not in may_be_empty:
             del bound[name]
 
 

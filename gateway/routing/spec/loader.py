@@ -108,14 +108,15 @@ def parse(
     routes = read_routes(sections.get("routes"), default_filters, issues, kind_defaults)
     gates, gate_lines, gate_rooms = read_gates(own.get("gates"), issues)
     public, public_lines = read_access(own.get("access"), issues)
-    check_overlaps(gates, gate_lines, public, public_lines, issues)
+    rooms = read_rooms(own.get("rooms"), gates, issues)
+    check_overlaps(gates, gate_lines, public, public_lines, rooms, issues)
     own_cors, own_unrouted = read_cors(own.get("cors"), issues)
     over_cors, over_unrouted = read_cors(over.get("cors"), issues)
     table = RouteTable(
         routes=routes,
         gates=gates,
         public=public,
-        rooms=read_rooms(own.get("rooms"), gates, issues),
+        rooms=rooms,
         services=read_services(own.get("services"), issues),
         # The server's patterns are tried first.
         cors={**over_cors, **own_cors, **over_cors},

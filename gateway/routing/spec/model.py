@@ -15,11 +15,16 @@ from gateway.routing.spec.defaults import SECURE_HEADERS, SWITCHES
 from gateway.routing.spec.document import plain_name
 from gateway.routing.spec.value_types import (
     CAPACITY,
+    COUNT,
     DURATION,
     FLAG,
+    IDENTITY,
+    LINEUPS,
     MAX_AGE,
+    MODE,
     ORDER,
     RATE,
+    RELINEUP,
     ROOM_NAME,
     TEXT,
     TIME,
@@ -195,6 +200,18 @@ ACCESS: Final = Keys(
     ),
 )
 
+BYPASS: Final = Keys(
+    "a bypass",
+    (
+        Key("name", ROOM_NAME, "Unique in the room; a label of gateway_room_bypassed_total.", required=True),
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+        Key("networks", Texts(), "Networks of clients, instead of a claim: 10.9.0.0/16, or an address."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -230,6 +247,33 @@ ROOM: Final = Keys(
             "How long the room remembers what happened to a user after slot or place ended, 0: not at all; "
             "QUEUE_HISTORY_SECONDS if missing.",
         ),
+        Key(
+            "relineup",
+            RELINEUP,
+            "What lining up again does to a waiting user: back, or keep the place; QUEUE_RELINEUP if missing.",
+        ),
+        Key(
+            "max_waiting",
+            COUNT,
+            "With so many users in line and parked no other user joins the line, 0: no bound; QUEUE_MAX_WAITING if "
+            "missing.",
+        ),
+        Key(
+            "lineups_per_minute",
+            LINEUPS,
+            "How often a user may line up in any 60 s, 0: no bound; QUEUE_LINEUPS_PER_MINUTE if missing.",
+        ),
+        Key(
+            "mode",
+            MODE,
+            "on; off: everyone is allowed in; observe: the gate lets everyone pass, and counts; QUEUE_MODE if missing.",
+        ),
+        Key(
+            "identity",
+            IDENTITY,
+            "Who may have a place: users with a token, visitors without a login, or either; token if missing.",
+        ),
+        Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
     ),
 )
 

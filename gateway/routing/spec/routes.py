@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from gateway.routing.breakers import check_breakers
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.factories import make_filter, make_predicate
 from gateway.routing.filters.base import Filter, FunctionFilter, LeadingSlashCheck
@@ -112,6 +113,7 @@ def read_routes(
         seen.setdefault(route.id, route.line)
         routes.append(route)
     _check_weights(routes, issues)
+    check_breakers(routes, issues)
     return tuple(sorted(routes, key=lambda route: route.order))
 
 

@@ -222,7 +222,7 @@ def _arguments(kind: Factory[Any]) -> Schema:
     patterns |= {f"^{name}$": schema for name, schema in names.items() if name not in properties}
     patterns[_POSITION] = _ANY
     # A nested mapping, such as weight: {group: …}, stands for a dotted name.
-    nested = {name.partition(".")[0] for name in properties if "." in name}
+    nested = dict.fromkeys(name.partition(".")[0] for name in properties if "." in name)
     patterns |= {f"^{name}$": {"type": "object"} for name in nested}
     args: Schema = {
         "properties": properties,
@@ -239,5 +239,7 @@ def _arguments(kind: Factory[Any]) -> Schema:
 def _argument(arg: Arg) -> Schema:
     if arg.gathers:
         return {"$ref": "#/$defs/numbered-texts"}
+    if arg.listed:
+        return _TEXTS
     # An empty text counts as no value.
     return _TEXT if arg.of is TEXT else {"anyOf": [_value(arg.of), {"enum": ["", None]}]}

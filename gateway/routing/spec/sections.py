@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from gateway.routing.callers import Bypass, ClaimRule, Network, parse_network
 from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
@@ -12,8 +13,22 @@ from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
-from gateway.routing.spec.model import ACCESS, CORS, GATE, ROOM, Keys
-from gateway.routing.spec.value_types import CAPACITY, DURATION, FLAG, RATE, ROOM_NAME, TIME, ValueType
+from gateway.routing.spec.model import ACCESS, BYPASS, CORS, GATE, ROOM, Keys
+from gateway.routing.spec.value_types import (
+    CAPACITY,
+    COUNT,
+    DURATION,
+    FLAG,
+    IDENTITY,
+    LINEUPS,
+    MODE,
+    RATE,
+    RELINEUP,
+    ROOM_NAME,
+    TEXT,
+    TIME,
+    ValueType,
+)
 
 T = TypeVar("T")
 
@@ -147,10 +162,13 @@ def check_overlaps(
     gate_lines: dict[CallPattern, int],
     public: Iterable[CallPattern],
     public_lines: dict[CallPattern, int],
+    rooms: Mapping[str, RoomLimits],
     issues: Issues,
 ) -> None:
-    """Report every call that is both gated and public."""
+    """Report every call that is both public and behind a gate that asks for a token."""
     for gate in gates:
+        if rooms[gate.room].identity in ("visitor", "either"):
+            continue
         for gated in gate.calls:
             for opened in public:
                 if not overlap(gated, opened):
@@ -179,8 +197,74 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
             _value(fields.get("history"), "history", TIME, "room", issues),
+            _value(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
+            _value(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
+            _value(
+                fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
+            ),
+            _value(fields.get("mode"), "mode", MODE, "room", issues),
+            _value(fields.get("identity"), "identity", IDENTITY, "room", issues),
+            bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
         )
     return rooms
+
+
+def _bypasses(node: Node | None, title: str, issues: Issues) -> tuple[Bypass, ...]:
+    if node is None or (isinstance(node, Text) and node.null):
+        return ()
+    if not isinstance(node, Items):
+        issues.add(node.line, "shape", f"{title} must be a list")
+        return ()
+    found: dict[str, Bypass] = {}
+    for item in node.items:
+        fields = fields_of(item, BYPASS, issues, f"an item of {title}")
+        name = _value(_given(fields, "name"), "name", ROOM_NAME, "bypass", issues)
+        if _given(fields, "name") is None:
+            issues.add(item.line, "bypass", f"an item of {title} has no name")
+        if name is None:
+            continue
+        if name in found:
+            issues.add(item.line, "bypass", f"{title} has two rules {name!r}: give each a name of its own")
+        if ("networks" in fields) == bool({"claim", "values"} & fields.keys()):
+            issues.add(item.line, "bypass", f"{title}: {name} must have either claim and values, or networks")
+        elif "networks" in fields:
+            found[name] = Bypass(name, networks=_networks(fields["networks"], title, issues))
+        else:
+            found[name] = Bypass(name, by_claim=_claim_rule(fields, item.line, title, issues))
+    return tuple(found.values())
+
+
+def _claim_rule(fields: dict[str, Node], line: int, title: str, issues: Issues) -> ClaimRule | None:
+    """The rule of the keys ``claim`` and ``values``. Both must be there."""
+    claim = _value(_given(fields, "claim"), "claim", TEXT, "shape", issues)
+    values = tuple(text.value for text in texts(fields.get("values"), "values", issues))
+    if not claim or not values:
+        issues.add(
+            line, "claim", f"{title} needs both claim and values: the name of a claim, and what it may be"
+        )
+        return None
+    return ClaimRule(claim, values)
+
+
+def _given(fields: dict[str, Node], key: str) -> Node | None:
+    """The value of a key; None also if it is null."""
+    node = fields.get(key)
+    return None if isinstance(node, Text) and node.null else node
+
+
+def _networks(node: Node, title: str, issues: Issues) -> tuple[Network, ...]:
+    found = []
+    given = texts(node, "networks", issues)
+    if not given:
+        issues.add(node.line, "network", f"{title}: networks is empty, so no caller passes by it")
+    for text in given:
+        network = parse_network(text.value)
+        if network is None:
+            message = f"{title}: {text.value!r} is no address or network such as 10.9.0.0/16"
+            issues.add(text.line, "network", message)
+        else:
+            found.append(network)
+    return tuple(found)
 
 
 def _value(node: Node | None, key: str, of: ValueType[T], rule: str, issues: Issues) -> T | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar, cast
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -130,6 +130,69 @@ RATE: Final[ValueType[str]] = ValueType(
     {"not": {"const": True}},
 )
 """How many users a room admits. YAML reads ``off`` as false."""
+
+RELINEUP: Final[ValueType[str]] = ValueType(
+    "back or keep", f"{any_case('back')}|{any_case('keep')}", lambda match: match[0].lower()
+)
+COUNT: Final[ValueType[int]] = CAPACITY
+"""0 switches a bound off."""
+LINEUPS: Final[ValueType[int]] = ValueType(
+    "a whole number from 0 to 1000",
+    r"0*(?:1000|\d{1,3})",
+    lambda match: int(match[0]),
+    ("integer",),
+    {"minimum": 0, "maximum": 1000},
+)
+"""In a minute; 0 switches the bound off."""
+_SWITCH: Final = {"true": "on", "yes": "on", "false": "off", "no": "off"}
+MODE: Final[ValueType[str]] = ValueType(
+    "on, off or observe",
+    "|".join(map(any_case, ("on", "off", "observe", *_SWITCH))),
+    lambda match: _SWITCH.get(match[0].lower(), match[0].lower()),
+    ("boolean",),
+)
+"""YAML reads ``on`` as true and ``off`` as false."""
+IDENTITY: Final[ValueType[Literal["token", "visitor", "either"]]] = ValueType(
+    "token, visitor or either",
+    "|".join(map(any_case, ("token", "visitor", "either"))),
+    lambda match: cast(Literal["token", "visitor", "either"], match[0].lower()),
+)
+"""Who may have a place in a room."""
+
+_SPRING_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 0.001}
+
+
+def _spring_duration(match: re.Match[str]) -> float | None:
+    if match[1]:
+        seconds = int(match[1]) * _SPRING_UNITS[(match[2] or "").lower()]
+    else:
+        hours, minutes, rest = (float(part or 0) for part in match.groups()[2:])
+        seconds = hours * 3600 + minutes * 60 + rest
+    return seconds if seconds >= _MIN_SECONDS else None
+
+
+SPRING_DURATION: Final[ValueType[float]] = ValueType(
+    "a number of milliseconds above 0, or 50ms, 2s, 1m, PT0.5S",
+    r"(?!0+(?:[a-zA-Z]|$))(\d{1,9})(ms|[smhd])?|"
+    r"(?![pP][tT]$)[pP][tT](?:(\d{1,6})[hH])?(?:(\d{1,6})[mM])?(?:(\d{1,9}(?:\.\d{1,9})?)[sS])?",
+    _spring_duration,
+    ("integer",),
+    {"minimum": 1, "maximum": _MAX_NUMBER},
+)
+"""As Spring reads it, in seconds: a number without a unit is in milliseconds."""
+
+
+def decimal(lowest: float, highest: float) -> ValueType[float]:
+    """A number, perhaps with a fraction."""
+
+    def make(match: re.Match[str]) -> float | None:
+        return value if lowest <= (value := float(match[0])) <= highest else None
+
+    bounds = {"minimum": lowest, "maximum": highest}
+    return ValueType(
+        f"a number from {lowest:g} to {highest:g}", r"\d{1,9}(?:\.\d{1,9})?", make, ("number",), bounds
+    )
+
 
 ORDER: Final[ValueType[int]] = ValueType(
     "a whole number",

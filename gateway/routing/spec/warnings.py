@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import chain, takewhile
 from typing import Final
 
+from gateway.routing.breakers import warn_of_fallbacks
 from gateway.routing.calls import METHODS, CallPattern, overlap, parse_call
 from gateway.routing.gates import Gate
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
@@ -25,7 +26,9 @@ from gateway.routing.table import RouteTable
 from gateway.routing.wide_patterns import WidePattern, stripped_pattern
 from gateway.settings.spelling import looks_like, nearest
 
-NEEDS_ALL_ROUTES: Final = frozenset({"gate-without-route", "public-without-route", "service-without-route"})
+NEEDS_ALL_ROUTES: Final = frozenset(
+    {"fallback-without-route", "gate-without-route", "public-without-route", "service-without-route"}
+)
 """Rules of warnings that are right only if all routes are known, including those of a Config Server."""
 
 MAX_COMPARISONS: Final = 200_000
@@ -104,6 +107,7 @@ def warn_of(table: RouteTable, lines: Lines, issues: Issues, *, gates_named: boo
         _warn_of_unmet_gates(table.gates, reaches, lines, issues)
         _warn_of_unmet_rules(table.public, reaches, lines, issues)
         _warn_of_unused_services(table, lines, issues)
+        warn_of_fallbacks(table.routes, issues)
     else:
         for rule in table.public:
             _is_own(rule, lines, issues)
@@ -502,6 +506,10 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
                 f"a session in room {room!r} lasts {seconds:g} s: it is over before a user can do anything"
             )
             issues.warn(line, "room-duration", message)
+        for rule in table.rooms[room].bypass:
+            if any(network.prefixlen == 0 for network in rule.networks):
+                message = f"every client is in a network of bypass {rule.name!r}, so room {room!r} holds no one back"
+                issues.warn(line, "bypass-everyone", message)
 
 
 def _warn_of_unused_services(table: RouteTable, lines: Lines, issues: Issues) -> None:

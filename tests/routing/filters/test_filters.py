@@ -26,6 +26,9 @@ SUPPORTED = tuple(case for case in cases("filters") if not _names(case) & set(NO
 FAULTS = {
     "uri-05": "uri",  # forward: to a page of the application
     "AddRequestHeader-07": "variable",
+    "CircuitBreaker-07": "argument",  # the second value of a shortcut is dropped there
+    "CircuitBreaker-08": "argument",
+    "CircuitBreaker-11": "argument",  # a fallback at another address
     "AddRequestHeader-17": "argument",  # Host has filters of its own
     "AddRequestHeader-18": "argument",  # a second Content-Length
     "SecureHeaders-06": "argument",  # an argument that does nothing
@@ -77,8 +80,17 @@ REQUEST_HEADERS: dict[str, dict[str, list[str] | None]] = {
     "forwarded-trusted-all-12": {"x-forwarded-for": None},
 }
 LOCATIONS = {"RedirectTo-10": "https://acme.org?q=%EC%98%88&p=a+b%2C&e="}  # parameters go on as they came
-# Decided elsewhere: CORS, a body against its limit, the server's own bounds.
-_ELSEWHERE = ("cors", "body-", "RequestSize-", "RequestHeaderSize-09", "failure-", "timeout-")
+# Decided elsewhere: CORS, a body against its limit, the server's own bounds, repetitions (tests/resilience).
+_ELSEWHERE = (
+    "cors",
+    "body-",
+    "RequestSize-",
+    "RequestHeaderSize-09",
+    "failure-",
+    "timeout-",
+    "Retry-",
+    "CircuitBreaker-",
+)
 _HOP_BY_HOP = {
     *(
         "connection",

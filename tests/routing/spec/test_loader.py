@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.routing.callers import Bypass, ClaimRule
 from gateway.routing.gates import GateRule, RoomLimits
 from gateway.routing.spec import loader
 from gateway.routing.spec.issues import RouteFileError, summarize
@@ -50,7 +51,7 @@ routes:
   filters:
   - StripPrefix=x
   - StripPrefx=1
-  - Retry=3
+  - TokenRelay
   - name: AddRequestHeader
     args: {nme: X-A, value: b}
 - id: b
@@ -194,6 +195,31 @@ def test_a_fault_says_what_to_write_instead(item: str, hint: str) -> None:
         (GOOD + "gates: text", "gates must be a list"),
         (GOOD + "gates: [text]", "a gate must be a mapping"),
         (GOOD + "rooms: {'a b': {}}", "no name of a room"),
+        (GOOD + "rooms: {vip: {bypass: staff}}", "rooms.vip.bypass must be a list"),
+        (GOOD + "rooms: {vip: {bypass: [staff]}}", "an item of rooms.vip.bypass must be a mapping"),
+        (
+            GOOD + "rooms: {vip: {bypass: [{claim: a, values: [b]}]}}",
+            "an item of rooms.vip.bypass has no name",
+        ),
+        (GOOD + "rooms: {vip: {bypass: [{name: a b, claim: a, values: [b]}]}}", "name must be letters"),
+        (GOOD + "rooms: {vip: {bypass: [{name: a}]}}", "a must have either claim and values, or networks"),
+        (
+            GOOD + "rooms: {vip: {bypass: [{name: a, claim: b, networks: [10.0.0.1]}]}}",
+            "a must have either claim and values, or networks",
+        ),
+        (GOOD + "rooms: {vip: {bypass: [{name: a, claim: b}]}}", "needs both claim and values"),
+        (GOOD + "rooms: {vip: {bypass: [{name: a, values: [b]}]}}", "needs both claim and values"),
+        (GOOD + "rooms: {vip: {bypass: [{name: a, networks: []}]}}", "networks is empty"),
+        (
+            GOOD + "rooms: {vip: {bypass: [{name: a, networks: [10.9.0.1/16]}]}}",
+            "no address or network such as",
+        ),
+        (GOOD + "rooms: {vip: {bypass: [{name: a, networks: [intranet]}]}}", "no address or network such as"),
+        (
+            GOOD
+            + "rooms: {vip: {bypass: [{name: a, networks: [10.0.0.1]}, {name: a, networks: [10.0.0.2]}]}}",
+            "has two rules 'a'",
+        ),
         (GOOD + "cors: {cors-configurations: {/a: text}}", "must be a mapping"),
         (GOOD + "spring: {cloud: {gateway: {rutes: []}}}", "the nearest is 'routes'"),
     ],
@@ -289,6 +315,20 @@ def test_rooms_have_limits_of_their_own_or_the_settings() -> None:
         "big": RoomLimits(0, None),
         "none": RoomLimits(),
     }
+
+
+def test_a_room_lets_callers_bypass_its_gate() -> None:
+    table = read(
+        GOOD + "rooms:\n  vip:\n    bypass:\n"
+        "    - {name: staff, claim: role, values: [staff, 7]}\n"
+        "    - {name: probes, networks: [10.9.0.0/16, '::ffff:10.1.0.0/112']}\n"
+        "  none: {bypass: }\n"
+    )
+    staff, probes = table.bypass_of("vip")
+    assert staff == Bypass("staff", by_claim=ClaimRule("role", ("staff", "7")))
+    assert [str(network) for network in probes.networks] == ["10.9.0.0/16", "10.1.0.0/16"]
+    assert table.bypass_of("none") == table.bypass_of("default") == table.bypass_of("unknown") == ()
+    assert table.wanted_claims() == {"role": {"staff", "7"}}
 
 
 def test_services_are_lists_or_texts_or_nothing() -> None:
@@ -436,15 +476,15 @@ def test_whatever_bytes_a_file_holds_it_becomes_a_table_or_faults(content: bytes
 
 TWELVE = [
     "CacheRequestBody",
-    "CircuitBreaker=myCB",
-    "FallbackHeaders",
+    "FrameworkRetry=3",
     "JsonToGrpc=a,b,c",
     "LocalResponseCache=1m,1MB",
+    "ModifyRequestBody",
+    "ModifyResponseBody",
+    "RateLimit",
     "RemoveJsonAttributesResponseBody=a",
     "RequestHeaderToRequestUri=X-A",
-    "RequestRateLimiter=a",
-    "Retry=3",
-    "SaveSession",
+    "SetRequestUri=a",
     "TokenRelay",
     "WebSessionSticky",
 ]
@@ -524,3 +564,26 @@ def test_a_folder_and_a_missing_file_say_so(tmp_path: Path) -> None:
     for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file")):
         with pytest.raises(RouteFileError, match=reason):
             content_of(path)
+
+
+@pytest.mark.parametrize(
+    ("identity", "sound"), [("token", False), ("visitor", True), ("either", True), (None, False)]
+)
+def test_a_gated_call_may_be_public_where_a_visitors_place_stands_for_the_token(
+    identity: str | None, sound: bool
+) -> None:
+    rooms = "" if identity is None else f"rooms: {{vip: {{identity: {identity}}}}}\n"
+    text = "routes: []\ngates: [{room: vip, calls: [POST /buy]}]\naccess: {public: [/buy]}\n" + rooms
+    if sound:
+        assert dict(parse(text.encode(), "routes.yaml", {}).visitor_rooms) == {"vip": identity}
+    else:
+        with pytest.raises(RouteFileError, match="gated"):
+            parse(text.encode(), "routes.yaml", {})
+
+
+@pytest.mark.parametrize("identity", ["guest", "", "[visitor]", "true"])
+def test_an_unknown_identity_is_named_with_those_there_are(identity: str) -> None:
+    text = f"routes: []\nrooms: {{vip: {{identity: {identity}}}}}\n"
+    with pytest.raises(RouteFileError) as refused:
+        parse(text.encode(), "routes.yaml", {})
+    assert "identity must be token, visitor or either" in str(refused.value.issues)

@@ -70,8 +70,17 @@ SOUND: dict[str, Any] = {
             "claim": "90s",
             "rate": "120/m",
             "history": "1h",
+            "relineup": "keep",
+            "max_waiting": 5000,
+            "lineups_per_minute": 10,
+            "mode": "observe",
+            "identity": "either",
+            "bypass": [
+                {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
+                {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},
+            ],
         },
-        "default": {"capacity": "${C:1}", "duration": 0.5},
+        "default": {"capacity": "${C:1}", "duration": 0.5, "mode": False},
     },
     "cors": {
         "cors-configurations": {"[/**]": {"allowedOrigins": "https://a.example"}},
@@ -243,7 +252,7 @@ DEFINITIONS = {"predicates": PREDICATES, "filters": FILTERS}
 
 @pytest.mark.parametrize("what", DEFINITIONS)
 @pytest.mark.parametrize(
-    "one", ["Nonsense=1", {"name": "Nonsense"}, "Retry=3", {"name": "Version", "args": {}}, 7]
+    "one", ["Nonsense=1", {"name": "Nonsense"}, "TokenRelay", {"name": "Version", "args": {}}, 7]
 )
 def test_an_unknown_name_is_refused_by_both(what: str, one: object) -> None:
     for place in (("routes", 0, what), ("discovery", "locator", what)):
@@ -259,7 +268,7 @@ def test_arguments_are_refused_by_both(what: str, name: str) -> None:
     kind = DEFINITIONS[what][name]
     wrong: list[dict[str, Any]] = [{"nonsense": "1"}]
     wrong += [{arg.name: "non sense"} for arg in kind.args if arg.of is not TEXT]
-    wrong += [{arg.name: ["a", "b"]} for arg in kind.args if not arg.gathers]
+    wrong += [{arg.name: ["a", "b"]} for arg in kind.args if not (arg.gathers or arg.listed)]
     for args in wrong:
         document = changed(
             ("routes", 0, what), ["Path=/a", {"name": name, "args": args}][what == "filters" :]

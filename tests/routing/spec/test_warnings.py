@@ -175,6 +175,12 @@ def told(text: str) -> list[tuple[int, str]]:
             "'vpi' has no gate",
         ),
         (SHOP + "rooms: {default: {duration: 1ms}}", 6, "room-duration", "lasts 0.001 s"),
+        (
+            SHOP + "rooms: {default: {bypass: [{name: all, networks: [10.0.0.0/8, 0.0.0.0/0]}]}}",
+            6,
+            "bypass-everyone",
+            "room 'default' holds no one back",
+        ),
         *(
             (
                 SHOP + f"- {{id: late, uri: http://h, predicates: [Path=/late], metadata: {{{key}: 200}}}}",

@@ -18,7 +18,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "gate": (("ann",), ()),
     "leave": (("LEFT", "both", "ann"), ()),
     "limits": ((5, 5000, 0, 1, "absent=5000"), ()),
-    "lineup": (("back", "ann"), ()),
+    "lineup": (("ann",), ()),
     "presence": (("arrived", "ann"), ("here",)),
     "status": (("1", "ann"), ()),
     "sweep": ((500, "auto", 60_000), ("watch",)),
@@ -126,7 +126,6 @@ def test_a_beat_and_a_lock_of_another_type_are_errors(rig: Rig) -> None:
             for rules in ("x", "absent", "absent=-1", "speed=3", "hold=1 y")
         ),
         ("drain", (INSTANCE, "never")),
-        ("lineup", ("front", "ann")),
         ("leave", ("BORED", "both", "ann")),
         ("leave", ("LEFT", "both")),
         ("leave", ("LEFT", "everything", "ann")),

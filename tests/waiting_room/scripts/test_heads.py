@@ -12,7 +12,7 @@ import pytest
 from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, SCHEMA, TIME_NAMES
+from gateway.waiting_room.rules import DEFAULTS, MAX_LINEUPS, RULE_NAMES, SCHEMA, TIME_NAMES, WORDS
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Left, StateKind, Summary
 
@@ -209,6 +209,7 @@ def test_the_summary_has_pythons_order() -> None:
         "following": "followed()",
         "parked": "parked_count",
         "next_token": "next_token()",
+        "mode": "rule.mode",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
@@ -228,10 +229,16 @@ def test_python_knows_the_schema_and_the_settings() -> None:
     assert f"local SCHEMA = {SCHEMA}\n" in room
     described = re.findall(r"^--   (\w+)  +", room, re.MULTILINE)
     assert tuple(described) == RULE_NAMES
-    assert set(re.findall(r"(\w+) = '", rules[rules.index("ALLOWED") :].split("}")[0])) == set(RULE_NAMES)
-    texts = {name: f"{round(getattr(DEFAULTS, name) * 1000):,}" for name in TIME_NAMES}
-    texts["rate"] = DEFAULTS.rate
-    assert all(f"{value} unless given" in room for value in texts.values())
+    patterns, words = (
+        dict(re.findall(r"(\w+) = '([^']*)'", rules[rules.index(f"local {table} =") :].split("}")[0]))
+        for table in ("ALLOWED", "ALLOWED_WORDS")
+    )
+    assert patterns.keys() | words.keys() == set(RULE_NAMES)
+    assert {name: tuple(words[name].split()) for name in WORDS} == WORDS
+    for name, text in re.findall(r"^--   (\w+)  +[^\0]*?([\w,]+) unless given", room, re.MULTILINE):
+        default = getattr(DEFAULTS, name)
+        assert text == (f"{round(default * 1000):,}" if name in TIME_NAMES else str(default)), name
+    assert f"local MOST_LINEUPS, MODES = {MAX_LINEUPS}, {{ off = 1, observe = 2 }}" in room
 
 
 def test_python_sends_no_more_at_once_than_a_call_may_do() -> None:

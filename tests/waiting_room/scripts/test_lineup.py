@@ -97,7 +97,7 @@ def test_a_new_user_waits_while_any_user_waits(rig: Rig) -> None:
 
 def test_a_room_without_slots_queues_every_user(rig: Rig) -> None:
     rig.limits(capacity=0)
-    reply = rig.run("lineup", "back", "ann", "bob")
+    reply = rig.run("lineup", "ann", "bob")
     assert [answer[2] for answer in reply.answers] == [1, 2]
     assert (reply.summary.capacity, reply.summary.more) == (0, False)
 
@@ -206,7 +206,7 @@ def test_until_then_answers_and_events_show_the_same_ticket(rig: Rig, huge: floa
 def test_one_call_admits_256_and_says_that_there_is_more(rig: Rig) -> None:
     fill(rig, rig.keys.line, [(f"w{n:03}", n + 1) for n in range(600)], "zset")
     rig.capacity = 1000
-    reply = rig.run("lineup", "back", "new")
+    reply = rig.run("lineup", "new")
     assert reply.summary.promoted == 256
     assert reply.summary.more
     assert reply.answers[0][:3] == [WAITING, 601, 345]
@@ -217,7 +217,7 @@ def test_one_call_admits_256_and_says_that_there_is_more(rig: Rig) -> None:
 def test_promotions_and_new_users_share_the_256_of_a_call(rig: Rig) -> None:
     fill(rig, rig.keys.line, [(f"w{n:03}", n + 1) for n in range(200)], "zset")
     rig.capacity = 1000
-    reply = rig.run("lineup", "back", *(f"n{n:03}" for n in range(100)))
+    reply = rig.run("lineup", *(f"n{n:03}" for n in range(100)))
     kinds = [answer[0] for answer in reply.answers]
     assert kinds == [ADMITTED] * 56 + [WAITING] * 44
     assert reply.summary.more
@@ -226,7 +226,7 @@ def test_promotions_and_new_users_share_the_256_of_a_call(rig: Rig) -> None:
 
 def test_256_new_users_are_admitted_in_one_call(rig: Rig) -> None:
     rig.capacity = 256
-    reply = rig.run("lineup", "back", *(f"n{n}" for n in range(256)))
+    reply = rig.run("lineup", *(f"n{n}" for n in range(256)))
     assert {answer[0] for answer in reply.answers} == {ADMITTED}
     assert (reply.summary.allowed_in, reply.summary.more) == (256, False)
 

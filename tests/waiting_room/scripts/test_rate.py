@@ -52,7 +52,7 @@ def test_one_seconds_worth_is_admitted_at_first_then_as_many_as_come(
 
 def test_sweeping_when_a_reply_says_so_admits_as_many_as_the_rate_says(rig: Rig) -> None:
     rig.set_rate("90/m")
-    summary = rig.run("lineup", "back", *users(100)).summary
+    summary = rig.run("lineup", *users(100)).summary
     admitted, began = summary.admitted, rig.now
     while rig.now < began + 60_000:
         assert not summary.more
@@ -109,7 +109,7 @@ def test_capacity_binds_as_well(rig: Rig) -> None:
 
 def test_a_reply_says_when_the_next_token_comes_and_not_to_go_on_at_once(rig: Rig) -> None:
     rig.set_rate("30/m")
-    summary = rig.run("lineup", "back", *users(3)).summary
+    summary = rig.run("lineup", *users(3)).summary
     assert (summary.more, summary.next_token) == (False, 2.0)
     rig.advance(500)
     assert rig.sweep().next_token == 1.5

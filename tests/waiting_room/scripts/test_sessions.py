@@ -94,7 +94,7 @@ def test_a_user_in_hash_and_line_is_allowed_in_and_removed_from_the_line(rig: Ri
     elif script == "leave":
         assert rig.leave(("line", "ann")) == [NOTHING]
     else:
-        args = {"status": ["1"], "gate": [], "lineup": ["back"]}[script]
+        args = {"status": ["1"], "gate": [], "lineup": []}[script]
         assert rig.run(script, *args, "ann").answers[0][0] == ALLOWED_IN
     assert rig.waiting() == []
     assert rig.events() == [("ADMITTED", "ann", 7)]

@@ -379,7 +379,7 @@ def test_a_session_has_its_length_whichever_script_ends_it(rig: Rig, how: str) -
         assert rig.sweep().stays == (14.0,)
     else:
         rig.advance(90_000)
-        assert rig.run("lineup", "back", "ann").summary.stays == (14.0,)
+        assert rig.run("lineup", "ann").summary.stays == (14.0,)
         rig.advance(1_000)
         assert rig.run("leave", "LEFT", "slot", "ann").summary.stays == (1.0,)
     assert rig.client.exists(rig.keys.since) == 0

@@ -1,0 +1,63 @@
+"""Modes and bounds of rooms: both gateways decide the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.context import ROOMS
+from tests.fast_path.rig import Side, one, paired
+from tests.fast_path.routes import ROUTES
+from tests.support.gateway import Gateways
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+CALLS = (
+    "POST /api/v1/queue/lineup",
+    "GET /api/v1/queue/status",
+    "POST /api/v1/reservations",
+    "GET /tickets/gated",
+    "HEAD /tickets/gated",
+    "GET /tickets/renews",
+)
+USERS = ("inside", "behind", "nobody")
+
+
+def would_refuse(side: Side) -> list[str]:
+    return sorted(re.findall(r"gateway_room_would_refuse_total\{.*", side.exposition))
+
+
+@pytest.mark.parametrize("mode", ["off", "observe"])
+async def test_modes(package_gateways: Gateways, mode: str) -> None:
+    async with paired(package_gateways, ROUTES, queue_mode=mode) as pair:
+        for side in (pair.fast, pair.plain):
+            room = side.gateway.app[ROOMS]["default"]
+            await eventually(lambda room=room: room.mode == mode and room.off is (mode == "off"))
+        for user in USERS[:2]:
+            await pair.compare(one("POST /api/v1/queue/lineup", pair.bearer(user)))
+        for call in CALLS[1:]:
+            for user in USERS:
+                outcome = await pair.compare(one(call, pair.bearer(user)))
+                if "queue" not in call:
+                    assert outcome.got[9:12] == b"200"
+            assert (await pair.compare(one(call))).got[9:12] == b"401"
+        assert would_refuse(pair.fast) == would_refuse(pair.plain)
+        assert bool(would_refuse(pair.fast)) is (mode == "observe")
+
+
+async def test_bounds(package_gateways: Gateways) -> None:
+    bounds = {"queue_max_waiting": 1, "queue_lineups_per_minute": 2}
+    async with paired(package_gateways, ROUTES, **bounds) as pair:
+        for user, statuses in (("inside", ()), ("behind", ()), ("third", (b"503", b"503"))):
+            got = []
+            for side in (pair.fast, pair.plain):
+                # The time to come back from a full room is drawn at random.
+                side.random = re.compile(rb"(?<=\r\nRetry-After: )\d+")
+            for _ in range(2):
+                outcome = await pair.compare(one("POST /api/v1/queue/lineup", pair.bearer(user)))
+                got.append(outcome.got[9:12])
+            assert tuple(got) == (statuses or (b"200", b"200"))
+        outcome = await pair.compare(one("POST /api/v1/queue/lineup", pair.bearer("behind")))
+        assert outcome.got[9:12] == b"429"

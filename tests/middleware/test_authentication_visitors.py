@@ -1,0 +1,205 @@
+"""Attacks on visitors over real HTTP: planted, swapped and stolen cookies, foreign pages, tokens in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from gateway.app import VISITOR_SECRETS
+from gateway.auth.visitors import VisitorCookies
+from gateway.context import VISITORS
+from tests.middleware.test_authentication_cookies import FOREIGN, host
+from tests.support.gateway import Answer, Gateways, Running
+
+ROUTES = """
+routes:
+  - {id: shop, uri: "lb://shop", predicates: ["Path=/shop/**"]}
+services: {shop: ["%(service)s"]}
+gates:
+  - {calls: [POST /shop/orders, GET /shop/page, GET /shop/socket], renews: [POST /shop/basket]}
+  - {room: users, calls: [PUT /shop/users, MOVE /shop/users]}
+rooms: {default: {identity: visitor}}
+access: {public: [POST /shop/orders, POST /shop/basket, MOVE /shop/page, MOVE /shop/open]}
+"""
+LINEUP = ("POST", "/api/v1/queue/lineup")
+OWN = {"Sec-Fetch-Site": "same-origin"}
+HTTPS = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
+
+
+def set_cookies(answer: Answer) -> list[str]:
+    return list(answer.headers.getall("Set-Cookie", ()))  # type: ignore[attr-defined]
+
+
+async def arrived(gateway: Running, headers: Mapping[str, str] = OWN) -> dict[str, str]:
+    """The headers of a visitor who has a cookie."""
+    answer = await gateway.nobody(*LINEUP, headers=headers)
+    [line] = set_cookies(answer)
+    return {**headers, "Cookie": line.partition(";")[0]}
+
+
+async def inside(gateway: Running) -> dict[str, str]:
+    """The headers of a visitor who is allowed in."""
+    headers = await arrived(gateway)
+    assert (await gateway.nobody(*LINEUP, headers=headers)).json["state"] == "ALLOWED_IN"
+    return headers
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+async def test_a_foreign_page_can_do_nothing_for_a_visitor_and_changes_no_cookie(
+    gateways: Gateways, name: str
+) -> None:
+    gateway = await gateways.start(ROUTES)
+    mine = await inside(gateway)
+    lines = {key: value.format(host=host(gateway)) for key, value in FOREIGN[name].items()}
+    for call in (LINEUP, ("POST", "/shop/orders"), ("POST", "/api/v1/queue/leave")):
+        answer = await gateway.nobody(*call, headers={"Cookie": mine["Cookie"], **lines})
+        assert (answer.status, answer.code) == (403, "CSRF_REJECTED"), call
+        # What a browser really sends: no Lax cookie. The answer must not replace the visitor's own.
+        answer = await gateway.nobody(*call, headers=lines)
+        assert (answer.status, answer.code) == (401, "COOKIE_REQUIRED"), call
+        # A very old browser says nothing, as a program does; and browsers send Lax cookies from sister sites.
+        assert bool(set_cookies(answer)) is (not lines or "sister" in name), call
+    assert gateways.service.seen == []
+    assert (await gateway.nobody("GET", "/api/v1/queue/status", headers=mine)).json["state"] == "ALLOWED_IN"
+    # On a call that only renews, the visitor of a foreign page counts as none.
+    answer = await gateway.nobody("POST", "/shop/basket", headers={"Cookie": mine["Cookie"], **lines})
+    assert answer.status == 200
+    assert "X-Visitor-Id" not in dict(gateways.service.seen[-1]["headers"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "given"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, True),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, False),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, True),
+        ({}, True),
+    ],
+)
+async def test_following_a_link_brings_the_cookie_and_an_image_does_not(
+    gateways: Gateways, lines: dict[str, str], given: bool
+) -> None:
+    gateway = await gateways.start(ROUTES)
+    answer = await gateway.nobody("GET", "/shop/page", headers=lines)
+    assert (answer.status, answer.code) == (401, "COOKIE_REQUIRED")
+    assert len(set_cookies(answer)) == given
+
+
+async def test_a_cookie_of_http_is_none_over_tls_and_the_other_way_round(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES, trusted_proxies="127.0.0.1")
+    plain, secure = await arrived(gateway), await arrived(gateway, OWN | HTTPS)
+    assert plain["Cookie"].startswith("visitor=")
+    assert secure["Cookie"].startswith("__Host-visitor=")
+    for headers in (plain, secure):
+        assert (await gateway.nobody(*LINEUP, headers=headers)).status == 200
+    swapped = (
+        {**secure, "Cookie": plain["Cookie"]},
+        {**plain, "Cookie": secure["Cookie"]},
+        {**secure, "Cookie": "__Host-" + plain["Cookie"]},
+        {**plain, "Cookie": secure["Cookie"].removeprefix("__Host-")},
+    )
+    for headers in swapped:
+        answer = await gateway.nobody(*LINEUP, headers=headers)
+        assert (answer.status, answer.code) == (401, "COOKIE_REQUIRED")
+    answer = await gateway.nobody(*LINEUP, headers=OWN | HTTPS)
+    assert set_cookies(answer)[0].endswith("; HttpOnly; SameSite=Lax; Secure")
+    # A client that is no trusted proxy has no say.
+    direct = await gateways.start(ROUTES)
+    assert set_cookies(await direct.nobody(*LINEUP, headers=OWN | HTTPS))[0].startswith("visitor=")
+
+
+async def test_a_cookie_planted_beside_the_own_one_gives_no_place_and_takes_none(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES)
+    mine, planted = await inside(gateway), await arrived(gateway)
+    for line in (f"{mine['Cookie']}; {planted['Cookie']}", f"{planted['Cookie']}; {mine['Cookie']}"):
+        answer = await gateway.nobody(*LINEUP, headers={**OWN, "Cookie": line})
+        assert (answer.status, answer.code) == (401, "COOKIE_REQUIRED")
+        # A new cookie would be a third one, and would replace the visitor's own.
+        assert set_cookies(answer) == []
+    assert (await gateway.nobody(*LINEUP, headers=mine)).json["state"] == "ALLOWED_IN"
+
+
+@pytest.mark.parametrize("name", ["forged", "expired", "garbled", "of another name"])
+async def test_a_bad_cookie_gets_no_place_and_a_new_one(gateways: Gateways, name: str) -> None:
+    gateway = await gateways.start(ROUTES)
+    mine = (await inside(gateway))["Cookie"]
+    forger = VisitorCookies(("a-secret-of-a-stranger-of-the-shop",), clock=lambda: 2_000_000_000)
+    old = VisitorCookies(gateway.app[VISITOR_SECRETS]._secrets, clock=lambda: 1_000_000_000)
+    bad = {
+        "forged": forger.new(secure=False).partition(";")[0],
+        "expired": old.new(secure=False).partition(";")[0],
+        "garbled": mine[:-1],
+        "of another name": mine.replace("visitor=", "queue-pass="),
+    }[name]
+    for call in (LINEUP, ("POST", "/shop/orders")):
+        answer = await gateway.nobody(*call, headers={**OWN, "Cookie": bad})
+        assert (answer.status, answer.code) == (401, "COOKIE_REQUIRED")
+        assert len(set_cookies(answer)) == 1
+    assert gateways.service.seen == []
+
+
+async def test_a_foreign_page_opens_no_websocket_of_a_visitor(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES)
+    mine = await inside(gateway)
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Cookie": mine["Cookie"],
+    }
+    for origin in ("https://evil.example", "null"):
+        answer = await gateway.nobody("GET", "/shop/socket", headers={**upgrade, "Origin": origin})
+        assert (answer.status, answer.code) == (403, "CSRF_REJECTED")
+    own = {"Cookie": mine["Cookie"], "Origin": f"http://{host(gateway)}"}
+    async with gateway.session.ws_connect(gateway.base + "/shop/socket", headers=own) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("path", "destination", "status"),
+    [
+        ("/shop/page", "/shop/private", 400),
+        ("/shop/private", "/shop/page", 400),
+        ("/shop/page", "/shop/users", 400),
+        ("/shop/users", "/shop/page", 400),
+        ("/shop/open", "/shop/page", 200),
+        ("/shop/page", "/shop/open", 200),
+        ("/shop/page", "/shop/page", 200),
+    ],
+)
+async def test_a_visitors_place_stands_for_no_token_of_another_path(
+    gateways: Gateways, path: str, destination: str, status: int
+) -> None:
+    """A MOVE concerns two paths; the gate of one of them must not open the other."""
+    gateway = await gateways.start(ROUTES.replace("GET /shop/page", "/shop/page"))
+    mine = await inside(gateway)
+    answer = await gateway.nobody("MOVE", path, headers={**mine, "Destination": destination})
+    assert answer.status == status
+    assert len(gateways.service.seen) == (status == 200)
+
+
+async def test_without_a_secret_visitors_wait_and_others_go_on(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES)
+    gateway.app[VISITORS].set_secrets(())
+    answer = await gateway.nobody(*LINEUP, headers=OWN)
+    assert (answer.status, answer.code) == (503, "QUEUE_UNAVAILABLE")
+    assert (await gateway.nobody("POST", "/shop/basket", headers=OWN)).status == 200
+    assert (await gateway.user("kim").lineup(room="users")).status == 200
+
+
+async def test_who_passes_by_a_rule_needs_no_cookie_but_a_token_where_access_rules_ask_for_one(
+    gateways: Gateways,
+) -> None:
+    rule = "bypass: [{name: probes, networks: [127.0.0.1]}]"
+    gateway = await gateways.start(ROUTES.replace("{identity: visitor}", f"{{identity: visitor, {rule}}}"))
+    answer = await gateway.nobody("POST", "/shop/orders", headers=OWN)
+    assert (answer.status, set_cookies(answer)) == (200, [])
+    assert (await gateway.nobody("GET", "/shop/page", headers=OWN)).code == "TOKEN_REQUIRED"
+    assert (await gateway.user("kim")("GET", "/shop/page")).status == 200
+    # The line is for everyone.
+    assert (await gateway.nobody(*LINEUP, headers=OWN)).code == "COOKIE_REQUIRED"
