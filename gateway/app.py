@@ -52,6 +52,7 @@ from gateway.context import (
     OBSERVERS,
     OPERATORS,
     PASSES,
+    RATE_LIMITER,
     REFRESH,
     ROOMS,
     SIGNING_KEYS,
@@ -94,6 +95,8 @@ from gateway.server.arrivals import Arrivals
 from gateway.server.detached_connections import DetachedConnections
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
+from gateway.waiting_room.rate_limiter import RateLimiter
+from gateway.waiting_room.scripts import load_all
 
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
 """The settings as read at the start. ``CONFIGURATION`` has the settings in force."""
@@ -161,6 +164,7 @@ def create_app(
             # Before everything that creates spans, so that it stops after them.
             observers,
             redis_and_rooms,
+            rate_limiter,
             signing_keys,
             visitor_secrets,
             key_set,
@@ -323,6 +327,14 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
         app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
         app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
         app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
+        yield
+
+
+async def rate_limiter(app: web.Application) -> AsyncIterator[None]:
+    """The limits of routes' rates, shared with the other instances through the Redis of the rooms."""
+    redis, prefix = app[WAITING_ROOMS].redis, app[SETTINGS].redis_key_prefix
+    limiter = app[RATE_LIMITER] = RateLimiter(redis, load_all(), prefix, app[METRICS].on_call)
+    async with limiter.running():
         yield
 
 

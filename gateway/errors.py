@@ -11,6 +11,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── PayloadTooLarge
     │   ├── RequestTimeout
     │   ├── TooManySlowUploads
+    │   ├── RateLimited
+    │   ├── RateLimitKeyMissing
     │   ├── RouteNotFound
     │   ├── MethodNotAllowed
     │   └── CorsRejected
@@ -141,6 +143,29 @@ class TooManySlowUploads(RequestRefused):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("too many slow uploads of one client")
+
+
+class RateLimited(RequestRefused):
+    """The caller calls the route too often. ``retry_after`` is in seconds; None: no wait helps. ``status`` is the
+    answer's, as the route file says."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__("too many calls")
+
+
+class RateLimitKeyMissing(RequestRefused):
+    """The route limits each caller, and nothing tells this one from others. ``status`` is the answer's, as the route
+    file says."""
+
+    code = "RATE_LIMIT_KEY_MISSING"
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__("nothing tells the caller from others")
 
 
 class RouteNotFound(RequestRefused):

@@ -21,6 +21,7 @@ from gateway.context import (
     LOOP_LAG,
     OBSERVERS,
     PASSES,
+    RATE_LIMITER,
     ROOMS,
     UNTRUSTED_PROXIES,
     VISITORS,
@@ -35,6 +36,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.server.detached_connections import DetachedConnections
 from gateway.sse.hub import Hub
+from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.rooms import Rooms
 
 
@@ -55,6 +57,7 @@ class Resources(NamedTuple):
     detached: DetachedConnections
     passes: Passes | None
     visitors: VisitorCookies
+    limiter: RateLimiter
 
 
 def resources_of(app: web.Application) -> Resources:
@@ -74,4 +77,5 @@ def resources_of(app: web.Application) -> Resources:
         app[DETACHED],
         app.get(PASSES),
         app[VISITORS],
+        app[RATE_LIMITER],
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.rate_limit import RateLimitPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
@@ -59,6 +60,8 @@ class FilterChanges:
     """The circuit breaker that the call passes; None: none."""
     fallback: Fallback | None = None
     """What answers when the call fails; None: the gateway, with the error."""
+    rate_limits: tuple[RateLimitPolicy, ...] = ()
+    """How often a caller may make the call; all must allow it."""
 
 
 _UNCHANGED: Final = FilterChanges()
@@ -292,6 +295,7 @@ def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str])
         rewrite.retry,
         rewrite.breaker,
         rewrite.fallback,
+        rewrite.rate_limits,
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)

@@ -21,6 +21,7 @@ NAMES = (
     "lineup",
     "lock",
     "presence",
+    "rate_limit",
     "reopen",
     "signing_keys",
     "status",
