@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, history, pass_keys, queue, refresh, rooms, stream
+from gateway.api import docs, gateway_routes, history, invitations, pass_keys, queue, refresh, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward
@@ -26,6 +26,7 @@ from gateway.api.metrics import MetricsApi
 from gateway.api.service_calls import forward_to_service
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
+from gateway.auth.invitations import Invitations
 from gateway.auth.key_ring import KeyRing
 from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
@@ -48,6 +49,7 @@ from gateway.context import (
     FORWARDER,
     HEALTH,
     HUBS,
+    INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
     OPERATORS,
@@ -148,6 +150,7 @@ def create_app(
     app[ACCESS_LOG] = _access_log(settings, log_writer)
     app[HEALTH] = Health({})
     app[KEY_RING] = KeyRing()
+    app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
     app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
@@ -192,6 +195,7 @@ def create_management_app(app: web.Application) -> web.Application:
         management[LOOP_LAG], management[ROOMS] = app[LOOP_LAG], app[ROOMS]
         management[AUTHENTICATOR], management[UPLOADS] = app[AUTHENTICATOR], app[UPLOADS]
         management[HEALTH], management[REFRESH] = app[HEALTH], app[REFRESH]
+        management[INVITATIONS] = app[INVITATIONS]
         management[UNTRUSTED_PROXIES], management[OPERATORS] = app[UNTRUSTED_PROXIES], app[OPERATORS]
 
     management.on_startup.append(share)
@@ -216,6 +220,7 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *MetricsApi().endpoints(settings),
         *gateway_routes.endpoints(settings),
         *rooms.endpoints(settings),
+        *invitations.endpoints(settings),
         *refresh.endpoints(settings),
     )
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
 from gateway.auth.claims import NO_CLAIMS
+from gateway.auth.invitations import Invitations
 from gateway.auth.operators import Operator, Operators
 from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
@@ -351,6 +352,7 @@ DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", Detach
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
 PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
 """Absent unless the settings turn passes on."""
+INVITATIONS: Final[web.AppKey[Invitations]] = web.AppKey("invitations", Invitations)
 RATE_LIMITER: Final[web.AppKey[RateLimiter]] = web.AppKey("rate_limiter", RateLimiter)
 VISITORS: Final[web.AppKey[VisitorCookies]] = web.AppKey("visitors", VisitorCookies)
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)

@@ -27,6 +27,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── AuthUnavailable
     ├── QueueError               the waiting room refuses the call, or can't decide
     │   ├── RoomNotFound
+    │   ├── NotEligible
     │   ├── NotInQueue
     │   ├── NotAllowedIn
     │   ├── QueueWaiting
@@ -261,6 +262,12 @@ class RoomNotFound(QueueError):
     """``?room=`` names no room of this gateway."""
 
     code = "ROOM_NOT_FOUND"
+
+
+class NotEligible(QueueError):
+    """The room is for callers with another token, or with an invitation that is not used up."""
+
+    code = "NOT_ELIGIBLE"
 
 
 class NotInQueue(QueueError):

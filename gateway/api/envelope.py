@@ -28,6 +28,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.CsrfRejected: 403,
     errors.RateLimitKeyMissing: 403,
     errors.RoleNotAllowed: 403,
+    errors.NotEligible: 403,
     errors.PrefetchRefused: 403,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,

@@ -80,7 +80,7 @@ def parse_change(body: bytes) -> Change:
         "capacity": (_is_capacity, f"a whole number from 0 to {MAX_CAPACITY}"),
         "durationSeconds": (_is_duration, f"a number from {MIN_SECONDS} to {MAX_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
-        "reason": (_is_reason, f"a text of at most {MAX_REASON} characters without control characters"),
+        "reason": (is_reason, f"a text of at most {MAX_REASON} characters without control characters"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
         **{
             name: (
@@ -205,7 +205,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
-def _requested_room(request: web.Request) -> Room:
+def requested_room(request: web.Request) -> Room:
     """The room of the path. Raises RoomNotFound; while the gateway is not ready, and so does not know the rooms, raises
     NotConfigured."""
     if request.app[CONFIGURATION].tables.current.table.unready:
@@ -232,13 +232,13 @@ async def show_all(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Shows one room."""
-    room = _requested_room(request)
+    room = requested_room(request)
     return success(request[CONTEXT], "room.shown", data=await _overview(room))
 
 
 async def change(request: web.Request) -> web.StreamResponse:
     """Sets new limits, for all instances at once."""
-    room = _requested_room(request)
+    room = requested_room(request)
     body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     change = parse_change(body)
     summary = await room.set_limits(
@@ -255,7 +255,7 @@ async def change(request: web.Request) -> web.StreamResponse:
 
 async def find(request: web.Request) -> web.StreamResponse:
     """Shows where the user ``?id=`` stands, without ending an absence."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     user = _requested_user(target.raw_query)
@@ -272,7 +272,7 @@ def _requested_user(query: str) -> str:
 
 async def history(request: web.Request) -> web.StreamResponse:
     """What happened to the user ``?id=``, the oldest entry first."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     entries = await room.history(_requested_user(target.raw_query))
@@ -282,11 +282,11 @@ async def history(request: web.Request) -> web.StreamResponse:
 async def remove(request: web.Request) -> web.StreamResponse:
     """Takes the slot or place from the user ``?id=``. The id is a parameter, because it may hold characters no path
     may."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     user, reasons = _requested_user(target.raw_query), values_of(target.raw_query, "reason")
-    if len(reasons) > 1 or not all(map(_is_reason, reasons)):
+    if len(reasons) > 1 or not all(map(is_reason, reasons)):
         raise BadRequest(
             f"reason may be given once, with at most {MAX_REASON} characters and no control characters"
         )
@@ -298,7 +298,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 async def audit(request: web.Request) -> web.StreamResponse:
     """The last changes of operators, the newest first."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     given = values_of(target.raw_query, "limit") or [str(SHOWN_ENTRIES)]
@@ -309,7 +309,8 @@ async def audit(request: web.Request) -> web.StreamResponse:
     return success(request[CONTEXT], "room.audit", data=entries)
 
 
-def _is_reason(value: object) -> bool:
+def is_reason(value: object) -> bool:
+    """Whether a value may be an operator's reason."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_REASON

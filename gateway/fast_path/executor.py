@@ -20,6 +20,7 @@ from gateway.api.queue import (
     StateCall,
     caller,
     check_prefetch,
+    invitation_of,
     is_prefetch,
     issue_pass,
     room_name,
@@ -247,7 +248,9 @@ class PlainCall:
                 check_prefetch(self._head.headers)
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
-            room.ask_for(outcome, self._state_call.question, caller(context))
+            table = resources.configuration.tables.current.table
+            invitation = invitation_of(self._state_call, context, table, resources.invitations)
+            room.ask_for(outcome, self._state_call.question, caller(context), invitation)
         elif (
             context.room is not None
             and not passes_by_rule(context, resources.observers.metrics)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gateway.auth.access import Authenticator
+from gateway.auth.invitations import Invitations
 from gateway.auth.passes import Passes
 from gateway.auth.visitors import VisitorCookies
 from gateway.context import (
@@ -18,6 +19,7 @@ from gateway.context import (
     DOWNLOADS,
     FORWARDER,
     HUBS,
+    INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
     PASSES,
@@ -57,6 +59,7 @@ class Resources(NamedTuple):
     detached: DetachedConnections
     passes: Passes | None
     visitors: VisitorCookies
+    invitations: Invitations
     limiter: RateLimiter
 
 
@@ -77,5 +80,6 @@ def resources_of(app: web.Application) -> Resources:
         app[DETACHED],
         app.get(PASSES),
         app[VISITORS],
+        app[INVITATIONS],
         app[RATE_LIMITER],
     )

@@ -13,7 +13,7 @@ from gateway.resilience.rate_limit import RateLimitPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.callers import Bypass, wanted_claims
+from gateway.routing.callers import Bypass, ClaimRule, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import DirectResponse, Fallback, RequestRewrite
@@ -197,13 +197,18 @@ class RouteTable:
         limits = self.rooms.get(room)
         return () if limits is None else limits.bypass
 
+    def eligible_of(self, room: str) -> ClaimRule | None:
+        """Who may line up in the room; None: everyone."""
+        limits = self.rooms.get(room)
+        return None if limits is None else limits.eligible
+
     def wanted_claims(self) -> dict[str, frozenset[str]]:
         """The values that rules of rooms ask for, by claim."""
         return wanted_claims(
-            rule.by_claim
+            rule
             for limits in self.rooms.values()
-            for rule in limits.bypass
-            if rule.by_claim is not None
+            for rule in (limits.eligible, *(each.by_claim for each in limits.bypass))
+            if rule is not None
         )
 
     def is_public(self, method: str, path: str) -> bool:

@@ -20,6 +20,7 @@ NAMES = (
     "limits",
     "lineup",
     "lock",
+    "note",
     "presence",
     "rate_limit",
     "reopen",

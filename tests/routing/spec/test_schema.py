@@ -70,6 +70,7 @@ SOUND: dict[str, Any] = {
             "claim": "90s",
             "rate": "120/m",
             "history": "1h",
+            "eligible": {"claim": "presale", "values": ["gold", "silver"]},
             "relineup": "keep",
             "max_waiting": 5000,
             "lineups_per_minute": 10,
