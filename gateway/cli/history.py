@@ -9,7 +9,7 @@ from gateway.cli.texts import escaped, moment
 _WORDS = {
     "JOINED": "lined up",
     "ADMITTED": "was admitted at once",
-    "MOVED": "lined up again, and so moved to the end of the line",
+    "MOVED": "moved",
     "PARKED": "was parked, and keeps the ticket",
     "RETURNED": "returned to the line with the same ticket",
     "PROMOTED": "was admitted from the line",
@@ -23,6 +23,7 @@ _BECAUSE = {
     "UNCLAIMED": "the slot was not claimed in time",
     "OPERATOR": "an operator did it, see the audit",
     "ELSEWHERE": "another system with the same Redis did it",
+    "TRANSFER": "slot or place went from one user to the other, by a sign-in or to another device",
 }
 
 
@@ -30,6 +31,8 @@ def history_line(entry: dict[str, Any]) -> str:
     """One entry of a user's history in one line, with its codes and in words."""
     event, reason, ticket = entry["event"], entry["reason"], entry["ticket"]
     words = _WORDS.get(event, "")
+    if event == "MOVED" and reason is None:
+        words = "lined up again, and so moved to the end of the line"
     if reason is not None:
         words += f": {_BECAUSE.get(reason, reason)}"
     number = "" if ticket is None else f"ticket {ticket}"

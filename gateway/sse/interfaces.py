@@ -52,7 +52,7 @@ class UserEvent(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED`` or ``OPERATOR``."""
+        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED``, ``OPERATOR`` or ``MOVED``."""
 
     @property
     def expires_in(self) -> float:

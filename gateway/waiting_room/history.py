@@ -23,10 +23,11 @@ EVENTS: Final = (
     ),
 )
 """``ADMITTED``: at once, without a place in line. ``PROMOTED``: from the line. ``MOVED``: lined up again, to the end of
-the line."""
+the line, or got another user's slot or place."""
 
-REASONS: Final = ("ABSENT", "OPERATOR", "UNCLAIMED", "ELSEWHERE")
-"""``ELSEWHERE``: another system with the same Redis did it."""
+REASONS: Final = ("ABSENT", "OPERATOR", "UNCLAIMED", "ELSEWHERE", "TRANSFER")
+"""``ELSEWHERE``: another system with the same Redis did it. ``TRANSFER``: slot or place went on to another user, or
+came from one: a visitor has signed in, or goes on at another device."""
 
 ENDS: Final = frozenset({"EXPIRED", "LEFT", "REMOVED"})
 """Events after which a user has neither slot nor place."""

@@ -20,6 +20,7 @@ NAMES = (
     "limits",
     "lineup",
     "lock",
+    "move",
     "note",
     "presence",
     "rate_limit",
