@@ -2,7 +2,7 @@
 --
 -- KEYS     those of a room, see includes/room.lua; what is configured is in default_capacity, default_duration and
 --          default_rules
--- KEYS[18] watch      hash, see sweep.lua
+-- KEYS[19] watch      hash, see sweep.lua
 -- ARGV[5]  follow     as in sweep.lua
 -- ARGV[6]  follow_ms  as in sweep.lua
 -- ARGV[7]  starting   '1': the instance has just started; '0': it goes on with other limits
@@ -23,13 +23,14 @@
 --- @include history
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
 --- @include rules
 --- @include older
 --- @include summary
-local watch = KEYS[18]
+local watch = KEYS[19]
 local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do

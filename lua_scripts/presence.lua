@@ -2,7 +2,7 @@
 -- back in line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[18] here   set: users with an open stream at this instance
+-- KEYS[19] here   set: users with an open stream at this instance
 -- ARGV[5…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
 --
 -- Returns  {summary}
@@ -16,12 +16,13 @@
 --- @include history
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
 --- @include presence
 --- @include summary
-local here = KEYS[18]
+local here = KEYS[19]
 local FIRST_PAIR = 5
 
 do

@@ -14,6 +14,7 @@
 --- @include history
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include claims

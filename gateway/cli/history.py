@@ -7,7 +7,8 @@ from typing import Any
 from gateway.cli.texts import escaped, moment
 
 _WORDS = {
-    "JOINED": "lined up",
+    "REGISTERED": "registered before the opening",
+    "JOINED": "joined the line",
     "ADMITTED": "was admitted at once",
     "MOVED": "moved",
     "PARKED": "was parked, and keeps the ticket",

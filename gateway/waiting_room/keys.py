@@ -40,6 +40,9 @@ class RoomKeys:
         self.ended = own + "ended"
         self.lineups = own + "lineups"
         self.last_lineups = own + "last-lineups"
+        self.registered = own + "registered"
+        self.draw = own + "draw"
+        self.drawn = own + "drawn"
         self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"
@@ -59,7 +62,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[17] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[18] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -78,4 +81,5 @@ class RoomKeys:
             self.missed,
             self.history,
             self.ended,
+            self.registered,
         )

@@ -10,11 +10,14 @@ from functools import cache
 from importlib.resources import files
 
 NAMES = (
+    "beacon",
     "beat",
     "configure",
     "drain",
+    "draw",
     "find",
     "gate",
+    "gather",
     "hold",
     "leave",
     "limits",
@@ -22,7 +25,9 @@ NAMES = (
     "lock",
     "move",
     "note",
+    "open",
     "presence",
+    "rank",
     "rate_limit",
     "reopen",
     "signing_keys",

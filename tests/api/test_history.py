@@ -72,7 +72,7 @@ async def test_the_command_line_says_why_a_place_was_lost(
 
     lines = (await run("history", "u")).splitlines()
     moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-    assert re.fullmatch(rf"{moment}  JOINED    ticket 1       lined up", lines[0])
+    assert re.fullmatch(rf"{moment}  JOINED    ticket 1       joined the line", lines[0])
     assert re.fullmatch(
         rf"{moment}  REMOVED   ticket 1       was removed: an operator did it, see the audit", lines[1]
     )

@@ -364,6 +364,7 @@ SUMMARY = Summary(
     returns=0,
     lapsed=0,
     unclaimed=0,
+    registrations=0,
     waits=(),
     stays=(),
     ages=(),
