@@ -18,7 +18,7 @@ from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.history import HistoryEntry, parse_history
 from gateway.waiting_room.invitation import Invitation
-from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
 from gateway.waiting_room.opening import Opener, with_salts
 from gateway.waiting_room.presence import Presence
@@ -115,7 +115,7 @@ class Room:
         self._refused = ""
         """Why no call is made: a later version has written to Redis while this instance could not reach it."""
         # Older systems have one room and no prefix.
-        self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
+        self._follow = policy.follow if keys.shared else "off"
         self._summary_at = 0.0
         self._mode: Mode | None = None
         """The mode in force, once Redis has said it."""
