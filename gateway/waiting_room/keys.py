@@ -7,6 +7,8 @@ unless the prefix has a hash tag, which keeps all rooms in one slot.
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 DEFAULT_ROOM = "default"
 
 
@@ -61,6 +63,7 @@ class RoomKeys:
         self.events = own + "events"
         self._here = own + "here:"
         self._invitation = own + "invitation:"
+        self._address = own + "address:"
 
     def invitation(self, identifier: str) -> str:
         """How often the invitation has been used; it expires with it."""
@@ -74,6 +77,14 @@ class RoomKeys:
     def here(self, instance: str) -> str:
         """The set of users with an open stream at ``instance``."""
         return self._here + instance
+
+    def neighbours(self, address: str) -> str:
+        """The visitors who lined up from this address, of which the key holds a hash alone."""
+        return self.of_address(sha256(address.encode()).hexdigest()[:32])
+
+    def of_address(self, hashed: str) -> str:
+        """``neighbours`` of an address, by its hash."""
+        return self._address + hashed
 
     @property
     def common(self) -> tuple[str, ...]:

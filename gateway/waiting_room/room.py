@@ -38,6 +38,7 @@ from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
+    Reserved,
     State,
     StateKind,
     Summary,
@@ -199,6 +200,13 @@ class Room:
         reply = await self._run("move", _sendable(giver), _sendable(taker))
         [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
         return reply[1] == 1, state
+
+    async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
+        """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
+        bound)."""
+        keys = (self.keys.neighbours(address),)
+        reply = await self._run("reserve", _sendable(visitor), most, extra_keys=keys)
+        return Reserved(reply[1])
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
