@@ -18,7 +18,18 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, draw, gateway_routes, invitations, pass_keys, queue, refresh, rooms, stream
+from gateway.api import (
+    docs,
+    draw,
+    gateway_routes,
+    history,
+    invitations,
+    pass_keys,
+    queue,
+    refresh,
+    rooms,
+    stream,
+)
 from gateway.api.actuator import Actuator
 from gateway.api.draw import DRAWS, Draws
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
@@ -212,6 +223,7 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The gateway's own endpoints on the public port."""
     return (
         *queue.endpoints(settings),
+        *history.endpoints(settings),
         *stream.endpoints(settings),
         *pass_keys.endpoints(settings),
         *draw.endpoints(settings),

@@ -48,6 +48,8 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.history = own + "history"
+        self.ended = own + "ended"
         self.lineups = own + "lineups"
         self.last_lineups = own + "last-lineups"
         self.registered = own + "registered"
@@ -91,7 +93,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[16] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[18] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -108,5 +110,7 @@ class RoomKeys:
             self.tickets,
             self.claims,
             self.missed,
+            self.history,
+            self.ended,
             self.registered,
         )
