@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -110,6 +110,7 @@ class RequestContext(AccountedCall):
         "sheddable",
         "streams",
         "visitor_cookie",
+        "visitor_to_move",
     )
 
     def __init__(self, trace: TraceContext, locale: str, client: str) -> None:  # noqa: PLR0915 - one line a field
@@ -147,6 +148,8 @@ class RequestContext(AccountedCall):
         """Who may have a place in the room that the call is about."""
         self.visitor: str | None = None
         """The id of the visitor who calls, if the call is one of a visitor: then the place is the visitor's."""
+        self.visitor_to_move: str | None = None
+        """The id of the visitor whose place becomes the user's, because a lineup brings both."""
         self.visitor_cookie: str | None = None
         """A ``Set-Cookie`` for the visitor; the gateway's own answer gets it, never that of a service."""
         self.room: str | None = None
@@ -312,6 +315,15 @@ class PublishedKeys(Protocol):
 
     async def document(self) -> bytes:
         """The public keys as a JWKS. Raises QueueUnavailable while none are known."""
+        ...
+
+    def need(self) -> None:
+        """From now on the keys are kept up to date. Without a need there are none."""
+        ...
+
+    def sign(self, typ: str, claims: Callable[[float], Mapping[str, Any]]) -> str | None:
+        """What ``claims`` returns for the time now, in epoch seconds, as a compact JWS of the kind ``typ``; None if no
+        key may sign now."""
         ...
 
 

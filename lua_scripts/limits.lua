@@ -1,7 +1,7 @@
 -- limits: an operator changes a room's limits, pauses or resumes it.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] audit         stream, see includes/audit.lua
+-- KEYS[17] audit         stream, see includes/audit.lua
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
@@ -23,6 +23,7 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
@@ -30,7 +31,7 @@
 --- @include audit
 --- @include summary
 local new_capacity, new_duration, new_paused, lift, new_rules = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
-local audit, by, why = KEYS[16], ARGV[10], ARGV[11]
+local audit, by, why = KEYS[17], ARGV[10], ARGV[11]
 
 do
   local wrong = unsound_audit(audit, by) or wrong_type_of_kept()
@@ -52,7 +53,7 @@ if not sound_rules(new_rules) then
 end
 new_capacity, new_duration = limit(new_capacity, 0), limit(new_duration, 1)
 
-local capacity_then, duration_then, paused_then, rules_then = capacity, duration, paused, rules_of(rules)
+local capacity_then, duration_then, rules_then = capacity, duration, rules_of(rules)
 
 -- Writes what has changed. Settings that the operator names have an entry also if they stay as they were.
 local function note_changes()
@@ -69,7 +70,7 @@ local function note_changes()
   note_number('capacity', capacity_then, capacity, new_capacity)
   note_number('duration_ms', duration_then, duration, new_duration)
   if new_paused ~= '' then
-    note(paused and 'pause' or 'resume', 'paused', paused_then and '1' or '0', new_paused)
+    note(new_paused == '1' and 'pause' or 'resume', 'paused', stored_limits[3] == '1' and '1' or '0', new_paused)
   end
   local given, rules_now, names = {}, rules_of(rules), {}
   for name, value in string.gmatch(new_rules, '([%w_]+)=(%S*)') do
@@ -112,8 +113,8 @@ end
 -- user who gets a new slot says nothing about how long others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
-  paused = new_paused == '1'
-  write('HSET', settings, 'paused', paused and '1' or '0')
+  paused = new_paused == '1' or rule.under_way
+  write('HSET', settings, 'paused', new_paused)
 end
 if lift or new_rules ~= '' then
   change_rules(new_rules, lift)

@@ -34,8 +34,11 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.RoomNotFound: 404,
     errors.NotInQueue: 404,
     errors.NotAllowedIn: 404,
+    errors.NoDraw: 404,
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
+    errors.BeaconTooEarly: 409,
+    errors.BeaconKnown: 409,
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
@@ -49,6 +52,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
     errors.QueueStorageFull: 503,
+    errors.RoomClosed: 503,
     errors.RoomFull: 503,
     errors.ConfigUnavailable: 503,
     errors.NotConfigured: 503,
@@ -112,6 +116,17 @@ def json_response(
     content["timestamp"] = timestamp(time.time())
     content["traceId"] = context.trace_id
     return JsonResponse(encode(content), status=status, headers=headers)
+
+
+def envelope(context: RequestContext, key: str) -> dict[str, Any]:
+    """The members that every success has, with the message ``key``."""
+    text = message(context.locale, key)
+    return {
+        "success": True,
+        "message": text,
+        "timestamp": timestamp(time.time()),
+        "traceId": context.trace_id,
+    }
 
 
 def success(context: RequestContext, key: str, **members: Any) -> JsonResponse:
@@ -185,6 +200,9 @@ def _plain_error(
     place = ""
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         place = f"{state_json(_json_text(error.state.room), error.state)},"
+    elif isinstance(error, errors.RoomClosed):
+        opens_at = f',"opensAt":{error.opens_at}' if error.opens_at else ""
+        place = f'"data":{{"room":{_json_text(error.room)}{opens_at}}},'
     content = (
         f'{{"success":false,"message":{quoted},'
         f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},{place}'

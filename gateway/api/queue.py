@@ -11,16 +11,21 @@ from aiohttp import web
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
 from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
+from gateway.auth.visitors import visitor_key
 from gateway.context import (
     ADMISSIONS,
     CONFIGURATION,
     CONTEXT,
     INVITATIONS,
+    OBSERVERS,
     PASSES,
     ROOMS,
+    SIGNING_KEYS,
     Handler,
+    PublishedKeys,
     RequestContext,
 )
+from gateway.draw.receipts import RECEIPT_TYPE, receipt_for
 from gateway.errors import (
     BadRequest,
     NotAllowedIn,
@@ -29,6 +34,8 @@ from gateway.errors import (
     PrefetchRefused,
     QueueError,
     QueueStorageFull,
+    QueueUnavailable,
+    RoomClosed,
     RoomFull,
     TooManyLineups,
 )
@@ -55,7 +62,11 @@ _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
     StateKind.ALLOWED_IN: "lineup.already",
     StateKind.WAITING: "lineup.waiting",
+    StateKind.REGISTERED: "lineup.registered",
 }
+CLOSED_RETRY_SECONDS = (60.0, 300.0)
+"""When to ask a closed room again. Each caller gets a random time from this range, or a shorter one if it opens
+sooner."""
 
 
 def room_name(context: RequestContext) -> str:
@@ -116,6 +127,30 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
         )
 
 
+def with_receipt(keys: PublishedKeys, state: State, user: str) -> State:
+    """The state with a signed receipt, if the call has registered ``user`` for a draw. Raises QueueUnavailable if no
+    key is known yet; the registration stands, and lining up again brings the receipt."""
+    if not state.salt:
+        return state
+    receipt = signed_receipt(keys, state.room, user, state.salt)
+    return state._replace(receipt=receipt)
+
+
+def signed_receipt(keys: PublishedKeys, room: str, user: str, salt: bytes) -> str:
+    """The receipt of a user who took part with this salt. Raises QueueUnavailable if no key is known yet."""
+    signed = keys.sign(RECEIPT_TYPE, lambda now: receipt_for(room, user, salt, int(now)).claims())
+    if signed is None:
+        raise QueueUnavailable("the signing keys are not known yet", retry_after=1.0)
+    return signed
+
+
+def _closed(state: State) -> RoomClosed:
+    wait = random.uniform(*CLOSED_RETRY_SECONDS)
+    if state.opens_at:
+        wait = min(wait, max(1.0, (state.opens_at - state.server_time) / 1000))
+    return RoomClosed(state.room, state.opens_at, wait)
+
+
 def invitation_of(
     call: StateCall, context: RequestContext, table: RouteTable, invitations: Invitations
 ) -> Invitation | None:
@@ -144,6 +179,8 @@ def refusal_of(state: State) -> QueueError | None:
             return RoomFull(random.uniform(*FULL_RETRY_SECONDS))
         case StateKind.TOO_MANY_LINEUPS:
             return TooManyLineups(state.expires_in)
+        case StateKind.CLOSED:
+            return _closed(state)
         case StateKind.NOT_ELIGIBLE:
             return NotEligible()
     return None
@@ -169,7 +206,13 @@ def _answer_lineup(context: RequestContext, admissions: Admissions, state: State
 def _answer_status(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
     if state.kind is StateKind.NONE:
         raise NotInQueue
-    key = "status.waiting" if state.waiting else "status.allowed_in"
+    key = (
+        "status.waiting"
+        if state.waiting
+        else "status.registered"
+        if state.registered
+        else "status.allowed_in"
+    )
     return state_response(context, key, state)
 
 
@@ -204,10 +247,21 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     if call is not STATUS:
         check_prefetch(request.headers)
     invitation = invitation_of(call, context, app[CONFIGURATION].tables.current.table, app[INVITATIONS])
-    state = await _room(request).ask(call.question, caller(context), invitation)
+    state = await _state_of(request, call, invitation)
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
+    state = with_receipt(request.app[SIGNING_KEYS], state, caller(context))
     return call.answer(context, request.app[ADMISSIONS], state)
+
+
+async def _state_of(request: web.Request, call: StateCall, invitation: Invitation | None) -> State:
+    context, room = request[CONTEXT], _room(request)
+    if context.visitor_to_move is not None and not room.off:
+        moved, state = await room.move(visitor_key(context.visitor_to_move), caller(context))
+        if moved:
+            request.app[OBSERVERS].metrics.place_moved(room.name, "user")
+            return state
+    return await room.ask(call.question, caller(context), invitation)
 
 
 STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}

@@ -209,7 +209,9 @@ class Settings(DiscoverySettings):
         cross_check=agreed_redis_address,
     )
     redis_key_prefix: str = setting(
-        kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
+        kinds.LINE,
+        "",
+        "Put before every key. On Redis Cluster a hash tag in it, such as `{gw}:`, keeps all rooms on one node.",
     )
     redis_timeout_seconds: float = setting(
         duration(),

@@ -381,6 +381,11 @@ def _times(settings: Settings) -> Iterator[str]:
             "QUEUE_FOLLOW is on and REDIS_KEY_PREFIX is set: a Java gateway knows no prefix, so none is followed. "
             "Remove one of the two"
         )
+    if settings.queue_follow == "on" and settings.redis_url.partition("+")[2].startswith("cluster:"):
+        yield (
+            "QUEUE_FOLLOW is on and Redis is a cluster: a Java gateway's keys are in several slots there, so none is "
+            "followed. Set QUEUE_FOLLOW=off"
+        )
 
 
 def _lease(settings: Settings) -> Iterator[str]:

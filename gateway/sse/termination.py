@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.sse.interfaces import UserEvent, UserState
+
+MOVED: Final = "MOVED"
+"""The reason of an event, and the code of a stream's end: the place has become another user's, or another device's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ def of_event(event: UserEvent) -> StreamEnd:
     """How a stream that ``event`` concerns ends."""
     if event.kind == "ADMITTED":
         return AllowedIn(event.expires_in, event.claim_by)
+    if event.reason == MOVED:
+        return StreamRefused(MOVED)
     return StreamRefused("REMOVED", event.reason)
 
 
@@ -55,7 +61,7 @@ def of_state(state: UserState, pending_event: UserEvent | None) -> StreamEnd | N
 
     ``pending_event`` is an event that came before the first state: the state may have been read before or after it.
     """
-    if state.kind == "WAITING":
+    if state.kind in {"WAITING", "REGISTERED"}:
         return (
             of_event(pending_event)
             if pending_event is not None and concerns(pending_event, state.ticket)

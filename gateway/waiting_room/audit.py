@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, TIME_NAMES
+from gateway.waiting_room.rules import DEFAULTS, MILLISECOND_NAMES, RULE_NAMES, shown
 
 MAX_ENTRIES: Final = 1000
 """Entries that a room keeps; ``includes/audit.lua`` has the same number."""
@@ -14,9 +14,9 @@ MAX_ENTRIES: Final = 1000
 class AuditEntry(NamedTuple):
     """One change of an operator.
 
-    ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume`` or ``remove``. ``setting`` is empty
-    unless the change is of a setting, and ``user`` unless it is of a user. ``before`` and ``after`` are written as an
-    operator would write them.
+    ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume``, ``remove`` or ``beacon``.
+    ``setting`` is empty unless the change is of a setting, and ``user`` unless it is of a user. ``before`` and
+    ``after`` are written as an operator would write them.
     """
 
     at: int
@@ -61,12 +61,7 @@ def _value(setting: str, stored: str) -> str:
     if setting == "paused":
         return _SWITCH.get(stored, stored)
     if setting in RULE_NAMES and stored == "":
-        default = getattr(DEFAULTS, setting)
-        return _seconds(default) if setting in TIME_NAMES else str(default)
-    if setting == "duration_ms" or setting in TIME_NAMES:
-        return _seconds(int(stored) / 1000) if stored.isascii() and stored.isdecimal() else stored
+        return shown(setting, getattr(DEFAULTS, setting))
+    if (setting == "duration_ms" or setting in MILLISECOND_NAMES) and stored.isascii() and stored.isdecimal():
+        return shown(setting, int(stored) / 1000)
     return stored
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") + "s"

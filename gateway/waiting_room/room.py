@@ -7,17 +7,19 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from redis.exceptions import ResponseError
 
 from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.invitation import Invitation
-from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.observer import RoomObserver
+from gateway.waiting_room.opening import Opener, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -26,7 +28,6 @@ from gateway.waiting_room.rules import (
     RULE_NAMES,
     SCHEMA,
     Mode,
-    RoomRules,
     Value,
     change_text,
     parse_rules,
@@ -58,53 +59,12 @@ What = Literal["slot", "line", "both"]
 Question = Literal["lineup", "status", "enter"]
 """The calls that are answered with a user's state."""
 
-_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
+_SHOWING_OPENINGS = frozenset({"sweep", "beacon"})
+"""Scripts after which this instance looks whether an opening needs work. The others are called too often for that, and
+by every instance."""
+
+_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "move"})
 """Scripts that may promote users and do not check for an older system themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConfiguredLimits:
-    """What a room is configured with: slots, the length of a session in seconds, and its other settings."""
-
-    capacity: int
-    duration: float
-    rules: RoomRules = DEFAULTS
-    sources: Mapping[str, str] = field(default_factory=dict)
-    """Who gave each of ``rules``: ``file`` or ``environment``; without an entry the built-in default holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoomPolicy:
-    """Settings that hold for every room of this gateway.
-
-    A lineup is answered once ``wait_replicas`` replicas have received it. ``follow``: whether an older system with the
-    same three keys is followed: always, never, or while there are signs of it. It counts as running for
-    ``follow_seconds`` after its last sign.
-    """
-
-    wait_replicas: int = 0
-    follow: Literal["auto", "on", "off"] = "off"
-    follow_seconds: float = 60.0
-
-
-class RoomObserver(Protocol):
-    """Receives what happens in rooms."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """A script was called for ``size`` users and took ``seconds``."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """The room's numbers after a call, and what the call did."""
-
-
-class NoObserver:
-    """Ignores everything."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """Ignored."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """Ignored."""
 
 
 class Room:
@@ -154,13 +114,19 @@ class Room:
         self._refused = ""
         """Why no call is made: a later version has written to Redis while this instance could not reach it."""
         # Older systems have one room and no prefix.
-        self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
+        self._follow = policy.follow if keys.shared else "off"
         self._summary_at = 0.0
         self._mode: Mode | None = None
         """The mode in force, once Redis has said it."""
         self._duration = limits.duration
         self.following: Following | None = None
         """The older system that was followed when this instance last heard from Redis."""
+        self.opener = Opener(
+            keys,
+            partial(self._run, link="opening"),
+            self._link("opening").call,
+            lambda: self.limits.prequeue,
+        )
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 
     @property
@@ -225,6 +191,13 @@ class Room:
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
         return await self._leavers.submit((what, _sendable(user)))
+
+    async def move(self, giver: str, taker: str) -> tuple[bool, State]:
+        """The place or slot of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the better of the
+        two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, ALLOWED_IN or NONE."""
+        reply = await self._run("move", _sendable(giver), _sendable(taker))
+        [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
+        return reply[1] == 1, state
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
@@ -368,14 +341,18 @@ class Room:
             for batcher in batchers:
                 await stack.enter_async_context(batcher.running())
             await stack.enter_async_context(self.presence.running())
-            finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
+            tasks = [
+                asyncio.create_task(self._finish(), name=f"finish {self.name}"),
+                asyncio.create_task(self.opener.keep(), name=f"opening {self.name}"),
+            ]
             try:
                 yield
             finally:
-                self._sweep_at_next_token(0)
-                finisher.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await finisher
+                self._sweep_in(0)
+                for task in tasks:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
 
     async def _close_links(self) -> None:
         for link in self._links.values():
@@ -390,22 +367,29 @@ class Room:
                 await self.sweep()
 
     async def _send_lineup(self, users: list[str]) -> list[State]:
-        # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
-        # line.
-        keys = (self.keys.lineups, self.keys.last_lineups)
-        return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
+        return await self.opener.lined_up(users, self._line_up)
 
     async def _send_invited(self, entries: list[tuple[str, Invitation]]) -> list[State]:
+        return await self.opener.lined_up(entries, self._line_up_invited)
+
+    async def _line_up(self, users: Sequence[str]) -> list[State]:
+        # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
+        # line.
+        keys = (self.keys.lineups, self.keys.last_lineups, self.keys.draw)
+        return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
+
+    async def _line_up_invited(self, entries: Sequence[tuple[str, Invitation]]) -> list[State]:
         users = [part for user, given in entries for part in (user, given.uses, given.expires_at)]
         keys = [self.keys.invitation(given.id) for _, given in entries]
         reply = await self._run(
             "lineup",
             *users,
             size=len(entries),
-            extra_keys=(self.keys.lineups, self.keys.last_lineups, *keys),
+            extra_keys=(self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys),
             replication=self._replication,
         )
-        return parse_states(self.name, parse_summary(reply[0]), reply[1:])
+        states = parse_states(self.name, parse_summary(reply[0]), reply[1:])
+        return with_salts(states, reply[1:], [user for user, _ in entries])
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")
@@ -445,7 +429,8 @@ class Room:
         summary = parse_summary(reply[0])
         if summary.mode == "off":
             return [self._let_in()] * len(users)
-        return parse_states(self.name, summary, reply[1:])
+        states = parse_states(self.name, summary, reply[1:])
+        return with_salts(states, reply[1:], users) if summary.opening is not None else states
 
     def _let_in(self) -> State:
         """The state of every user while the room is off. Nothing of it is in Redis."""
@@ -478,16 +463,15 @@ class Room:
         if summary.more:
             self._unfinished.set()
         elif script == "sweep":
-            self._sweep_at_next_token(summary.next_token)
+            self._sweep_in(summary.seconds_to_work)
+        if script in _SHOWING_OPENINGS and summary.opening is not None and summary.opening.wants_work:
+            self.opener.wanted.set()
         self._note_summary(summary)
         self._observer.on_summary(self.name, summary)
         return reply
 
-    def _sweep_at_next_token(self, seconds: float) -> None:
-        """Sweeps again when the rate allows the next admission; 0: no user waits for that.
-
-        The sweep of each second alone would waste tokens: a bucket that is full before it takes no more until then.
-        """
+    def _sweep_in(self, seconds: float) -> None:
+        """Sweeps again after so long; 0: only with the regular sweeps."""
         if self._token_timer is not None:
             self._token_timer.cancel()
             self._token_timer = None

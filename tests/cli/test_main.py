@@ -307,7 +307,10 @@ def test_check_looks_at_the_settings_also_when_a_file_is_named(
 @pytest.mark.parametrize(
     ("environ", "begin"),
     [
-        ({"REDIS_URL": "redis+cluster://h"}, "REDIS_KEY_PREFIX='': allowed is a prefix with a hash tag"),
+        (
+            {"REDIS_URL": "redis+cluster://h", "REDIS_KEY_PREFIX": "{}:"},
+            "REDIS_KEY_PREFIX='{}:': allowed is a prefix without {}, or with a hash tag",
+        ),
         (
             {"REDIS_URL": "rediss://h?ssl_ca_certs=/nowhere.pem"},
             "REDIS_URL='(hidden)': allowed is an address",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.observer import NoObserver, RoomObserver
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomObserver, RoomPolicy
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import DEFAULTS, RoomRules
 from gateway.waiting_room.scripts import load_all
 

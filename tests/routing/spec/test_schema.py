@@ -20,7 +20,7 @@ from gateway.cli.main import main
 from gateway.routing.factories import FILTERS, PREDICATES
 from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import default_file, parse
-from gateway.routing.spec.model import FILE, Definitions, Keys, Listed, MapOf, Shape, Texts, Truth
+from gateway.routing.spec.model import FILE, Definitions, Keys, Listed, MapOf, Shape, Texts, TextsOr, Truth
 from gateway.routing.spec.schema import route_file_schema
 from gateway.routing.spec.value_types import TEXT, ValueType
 
@@ -82,6 +82,9 @@ SOUND: dict[str, Any] = {
             "max_waiting": 5000,
             "lineups_per_minute": 10,
             "mode": "observe",
+            "opens_at": "2026-12-01T20:00:00+09:00",
+            "closes_at": "2026-12-01T14:00:00.5Z",
+            "prequeue": {"from": "30m", "order": "draw", "beacon": "a lottery"},
             "identity": "either",
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
