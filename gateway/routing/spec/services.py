@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from gateway.resilience.services import Balance, EjectPolicy, HashKind, ServicePolicy
 from gateway.routing.route import parse_instance
-from gateway.routing.spec.document import Fields, Items, Node, plain_name
+from gateway.routing.spec.document import Fields, Items, Node, Text, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation
 from gateway.routing.spec.model import EJECT, INSTANCE, SERVICE, Keys
 from gateway.routing.spec.sections import expect_mapping, fields_of, given, texts, value_of
@@ -82,8 +82,8 @@ def _weights(node: Node | None, title: str, issues: Issues) -> Mapping[str, int]
             continue
         fields = fields_of(item, INSTANCE, issues, f"an instance of {title}")
         uri = given(fields, "uri")
-        if uri is None:
-            issues.add(item.line, "service", f"an instance of {title} has no uri")
+        if not isinstance(uri, Text):
+            issues.add(item.line, "service", f"an instance of {title} needs a uri, which is one text")
             continue
         weight = _read(fields, INSTANCE, "weight", issues)
         weights.update(

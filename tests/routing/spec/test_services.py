@@ -64,7 +64,8 @@ def test_a_mapping_is_instances_and_a_policy(service: Any, policy: ServicePolicy
     [
         ({"instance": [A]}, "key in services.Shop"),
         ({"instances": ["ftp://a"]}, "ftp: is not a scheme"),
-        ({"instances": [{"weight": 1}]}, "an instance of services.Shop has no uri"),
+        ({"instances": [{"weight": 1}]}, "an instance of services.Shop needs a uri"),
+        ({"instances": [{"uri": [A]}]}, "an instance of services.Shop needs a uri, which is one text"),
         ({"instances": [{"uri": A, "weight": 0}]}, "weight must be a whole number from 1"),
         ({"instances": [A], "balance": "random"}, "balance must be round-robin, least-requests or hash"),
         ({"instances": [A], "balance": "hash"}, "balance: hash and hash belong together"),
