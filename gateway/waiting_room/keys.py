@@ -7,6 +7,8 @@ unless the prefix has a hash tag, which keeps all rooms in one slot.
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 DEFAULT_ROOM = "default"
 
 
@@ -46,6 +48,8 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.history = own + "history"
+        self.ended = own + "ended"
         self.lineups = own + "lineups"
         self.last_lineups = own + "last-lineups"
         self.registered = own + "registered"
@@ -59,6 +63,7 @@ class RoomKeys:
         self.events = own + "events"
         self._here = own + "here:"
         self._invitation = own + "invitation:"
+        self._address = own + "address:"
 
     def invitation(self, identifier: str) -> str:
         """How often the invitation has been used; it expires with it."""
@@ -73,9 +78,17 @@ class RoomKeys:
         """The set of users with an open stream at ``instance``."""
         return self._here + instance
 
+    def neighbours(self, address: str) -> str:
+        """The visitors who lined up from this address, of which the key holds a hash alone."""
+        return self.of_address(sha256(address.encode()).hexdigest()[:32])
+
+    def of_address(self, hashed: str) -> str:
+        """``neighbours`` of an address, by its hash."""
+        return self._address + hashed
+
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[16] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[18] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -92,5 +105,7 @@ class RoomKeys:
             self.tickets,
             self.claims,
             self.missed,
+            self.history,
+            self.ended,
             self.registered,
         )

@@ -16,6 +16,7 @@ from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
+from gateway.waiting_room.history import HistoryEntry, parse_history
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
@@ -37,6 +38,7 @@ from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
+    Reserved,
     State,
     StateKind,
     Summary,
@@ -199,6 +201,13 @@ class Room:
         [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
         return reply[1] == 1, state
 
+    async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
+        """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
+        bound)."""
+        keys = (self.keys.neighbours(address),)
+        reply = await self._run("reserve", _sendable(visitor), most, extra_keys=keys)
+        return Reserved(reply[1])
+
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
         if self.off:
@@ -271,6 +280,14 @@ class Room:
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
         return found._replace(instances=tuple(here))
+
+    async def history(self, user: str) -> list[HistoryEntry]:
+        """What happened to the user, the oldest entry first. It does not count as a sighting."""
+        try:
+            text = await self._link("statuses").call("HGET", self.keys.history, _sendable(user))
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return parse_history((text or b"").decode("ascii", "replace"))
 
     async def audit(self, count: int) -> list[AuditEntry]:
         """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""

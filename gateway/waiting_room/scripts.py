@@ -30,6 +30,7 @@ NAMES = (
     "rank",
     "rate_limit",
     "reopen",
+    "reserve",
     "signing_keys",
     "status",
     "sweep",
