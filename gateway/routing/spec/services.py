@@ -106,4 +106,4 @@ def _read(fields: dict[str, Node], keys: Keys, name: str, issues: Issues) -> Any
     """The value of a key, as its type in the model reads it; None if it is missing or wrong."""
     of = keys[name].holds
     assert isinstance(of, ValueType)  # noqa: S101 - so is the model
-    return value_of(given(fields, plain_name(name)), name, of, "service", issues)
+    return value_of(fields.get(plain_name(name)), name, of, "service", issues)
