@@ -22,6 +22,7 @@ from gateway.api import (
     docs,
     draw,
     gateway_routes,
+    history,
     invitations,
     pass_keys,
     queue,
@@ -229,6 +230,7 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The gateway's own endpoints on the public port."""
     return (
         *queue.endpoints(settings),
+        *history.endpoints(settings),
         *stream.endpoints(settings),
         *transfer.endpoints(settings),
         *pass_keys.endpoints(settings),

@@ -2,7 +2,7 @@
 -- concerned.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] neighbours  zset: visitor -> epoch millisecond of the last lineup, of visitors who lined up from one address
+-- KEYS[19] neighbours  zset: visitor -> epoch millisecond of the last lineup, of visitors who lined up from one address
 -- ARGV[5]  visitor     who lines up
 -- ARGV[6]  most        visitors of this address who may have a place or a slot at a time; 0: no bound
 --
@@ -17,10 +17,11 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include place
 --- @include opening
 --- @include summary
-local neighbours = KEYS[17]
+local neighbours = KEYS[19]
 local visitor, most = ARGV[5], limit(ARGV[6], 0)
 local REFUSED, FREE, HELD = 0, 1, 2
 local RESERVED_MS = 10000

@@ -128,6 +128,7 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         max_session=settings.queue_max_session_seconds,
         claim=settings.queue_claim_seconds,
         rate=settings.queue_rate,
+        history=settings.queue_history_seconds,
         relineup=settings.queue_relineup,
         max_waiting=settings.queue_max_waiting,
         lineups_per_minute=settings.queue_lineups_per_minute,

@@ -59,6 +59,7 @@ class RoomLimits:
     claim: float | None = None
     rate: str | None = None
     """As ``120/m``, or ``off``."""
+    history: float | None = None
     relineup: str | None = None
     max_waiting: int | None = None
     lineups_per_minute: int | None = None

@@ -262,6 +262,11 @@ class Settings(DiscoverySettings):
         0.0,
         "Within this time a user admitted from the line must make a gated call, or the next user gets the slot.",
     )
+    queue_history_seconds: float = setting(
+        duration(zero="none"),
+        3600.0,
+        "How long the room remembers what happened to a user after slot or place ended.",
+    )
     queue_rate: str = setting(
         kinds.RATE, "off", "How many users are admitted per second, minute or hour at most, as `120/m`."
     )

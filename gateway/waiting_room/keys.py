@@ -48,6 +48,8 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.history = own + "history"
+        self.ended = own + "ended"
         self.lineups = own + "lineups"
         self.last_lineups = own + "last-lineups"
         self.registered = own + "registered"
@@ -60,8 +62,13 @@ class RoomKeys:
         self.mark = own + "mark"
         self.events = own + "events"
         self._here = own + "here:"
+        self._about = own + "about:"
         self._invitation = own + "invitation:"
         self._address = own + "address:"
+
+    def about(self, instance: str) -> str:
+        """What ``instance`` reports of itself; it expires without a heartbeat."""
+        return self._about + instance
 
     def invitation(self, identifier: str) -> str:
         """How often the invitation has been used; it expires with it."""
@@ -86,7 +93,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[16] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[18] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -103,5 +110,7 @@ class RoomKeys:
             self.tickets,
             self.claims,
             self.missed,
+            self.history,
+            self.ended,
             self.registered,
         )

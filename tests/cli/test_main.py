@@ -668,6 +668,7 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
     ),
     ("pause --reason why", ("POST", "/actuator/rooms/default", {"paused": True, "reason": "why"})),
     ("find al/ice", ("GET", "/actuator/rooms/default/users?id=al%2Fice", None)),
+    ("set --history 0", ("POST", "/actuator/rooms/default", {"history": "0"})),
     ("remove u --reason 1&2", ("DELETE", "/actuator/rooms/default/users?id=u&reason=1%262", None)),
     ("remove al/ice?&가", ("DELETE", "/actuator/rooms/default/users?id=al%2Fice%3F%26%EA%B0%80", None)),
 ]
@@ -683,6 +684,22 @@ def test_operators_commands_make_their_call_with_the_token(
     method, path, sent = call
     assert management.asked == [(method, path, "Bearer t0ken", sent)]
     assert "capacity               5" in capsys.readouterr().out
+
+
+def test_a_users_history_is_shown_in_words_and_with_nothing_that_a_terminal_obeys(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"at": 1_767_225_600_000, "event": "REMOVED", "reason": "ABSENT", "ticket": 17}
+    later = {"at": 1_767_225_600_000, "event": "NEW\x1b[2J", "reason": "A\nB", "ticket": None}
+    management.answer = {"success": True, "data": [entry, later]}
+    words = ["room", "history", "al/ice", "--url", management.url]
+    assert run(*words, environ={"MANAGEMENT_TOKEN": "t0ken"}) == 0
+    assert management.asked == [("GET", "/actuator/rooms/default/history?id=al%2Fice", "Bearer t0ken", None)]
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-01-01T00:00:00Z  REMOVED   ticket 17      "
+        "was removed: there was no sign of the user for too long",
+        "2026-01-01T00:00:00Z  NEW\\u001b[2J                  : A\\nB",
+    ]
 
 
 def test_a_room_is_shown_with_the_gateway_that_was_asked(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from gateway.waiting_room.history import parse_history
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.scripts import load_all
 from gateway.waiting_room.state import Summary, parse_summary
@@ -224,8 +225,9 @@ class Rig:
         parts = (part for pair in pairs for part in pair)
         return self.run("presence", *parts, keys=[self.keys.here(instance)]).summary
 
-    def beat(self, instance: str, dead: int = 10_000) -> tuple[bool, list[str]]:
-        unknown, *names = self.raw("beat", self.keys.instances, instance, dead, key_count=1)
+    def beat(self, instance: str, dead: int = 10_000, report: str = "") -> tuple[bool, list[str]]:
+        keys = (self.keys.instances, self.keys.about(instance))
+        unknown, *names = self.raw("beat", *keys, instance, dead, report, key_count=2)
         return bool(unknown), names
 
     def drain(self, instance: str, dead: int = 10_000) -> bool:
@@ -259,6 +261,10 @@ class Rig:
 
     def tally(self) -> dict[str, int]:
         return {name: int(count) for name, count in self.client.hgetall(self.keys.tally).items()}
+
+    def history(self, user: str) -> list[tuple[int, str, str | None, int | None]]:
+        """When, what, why and with which ticket, the oldest first."""
+        return [tuple(entry) for entry in parse_history(self.client.hget(self.keys.history, user) or "")]
 
     def events(self) -> list[Event]:
         """What was published since the last time, in order."""

@@ -276,6 +276,12 @@ ROOM: Final = Keys(
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
         Key(
+            "history",
+            TIME,
+            "How long the room remembers what happened to a user after slot or place ended, 0: not at all; "
+            "QUEUE_HISTORY_SECONDS if missing.",
+        ),
+        Key(
             "relineup",
             RELINEUP,
             "What lining up again does to a waiting user: back, or keep the place; QUEUE_RELINEUP if missing.",

@@ -202,6 +202,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
             _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
+            _value(fields.get("history"), "history", TIME, "room", issues),
             _value(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
             _value(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
             _value(

@@ -69,6 +69,7 @@ SOUND: dict[str, Any] = {
             "max_session": "1h",
             "claim": "90s",
             "rate": "120/m",
+            "history": "1h",
             "eligible": {"claim": "presale", "values": ["gold", "silver"]},
             "relineup": "keep",
             "max_waiting": 5000,

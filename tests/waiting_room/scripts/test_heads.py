@@ -149,7 +149,7 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
         told |= set(re.findall(r"\b(LEFT|OPERATOR) = '", code))
     if re.search(r"\b(?:promote|settle)\(", code):
         told.add("ADMITTED")
-    if "lapse_if_over(" in code:
+    if re.search(r"\blapse_(?:if_over|overdue)\(", code):
         told.add("UNCLAIMED")
     assert told == stated
     assert ("Publishes nothing" in head) is (not stated)
