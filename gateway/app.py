@@ -432,7 +432,9 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
     settings, metrics = app[SETTINGS], app[METRICS]
     async with UpstreamPool(app[CONFIGURATION].settings.proxy_keep_alive_seconds) as pool:
         app[POOL] = pool
-        app[INSTANCES] = Instances(app[CONFIGURATION].tables.current.table.services)
+        table = app[CONFIGURATION].tables.current.table
+        app[INSTANCES] = Instances(table.services, load=pool.in_use, on_ejected=metrics.ejected)
+        app[INSTANCES].replace(table.services, table.service_policies)
         app[TUNNELS] = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         app[FORWARDER] = Forwarder(
             pool,
@@ -444,6 +446,7 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
             metrics,
             Breakers(metrics),
         )
+        app[FORWARDER].limit_services(table.service_policies)
         yield
 
 
@@ -479,7 +482,8 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
         app[SIGNING_KEYS].need()
     if new.visitor_rooms:
         await app[VISITOR_SECRETS].need()
-    app[INSTANCES].replace(new.services)
+    app[INSTANCES].replace(new.services, new.service_policies)
+    app[FORWARDER].limit_services(new.service_policies)
     app[TOKENS].follow(new)
     app[POOL].set_idle_seconds(now.proxy_keep_alive_seconds)
     app[OBSERVERS].tracer.sample(now.tracing_sampling_probability)

@@ -55,6 +55,7 @@ are translated into these where they enter, so nothing above ever catches a libr
         │   └── ServiceFailed
         ├── UpstreamTimeout
         ├── NoInstance
+        ├── UpstreamBusy
         └── CircuitOpen
 """
 
@@ -519,6 +520,16 @@ class ServiceFailed(UpstreamUnreachable):
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"status {status}")
+
+
+class UpstreamBusy(UpstreamError):
+    """The service has as many requests as it may have at a time, and too many wait. ``retry_after`` is in seconds."""
+
+    code = "UPSTREAM_BUSY"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many requests wait for the service")
 
 
 class CircuitOpen(UpstreamError):

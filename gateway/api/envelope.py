@@ -64,6 +64,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.Overloaded: 503,
     errors.NoInstance: 503,
     errors.CircuitOpen: 503,
+    errors.UpstreamBusy: 503,
     errors.UpstreamTimeout: 504,
 }
 """HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotInQueueAtGate``."""
