@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, rooms, stream
+from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, room_acts, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward
@@ -211,6 +211,7 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *MetricsApi().endpoints(settings),
         *gateway_routes.endpoints(settings),
         *rooms.endpoints(settings),
+        *room_acts.endpoints(settings),
         *refresh.endpoints(settings),
     )
 

@@ -31,6 +31,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueUnavailable
     │   ├── QueueFailed
     │   ├── QueueStorageFull
+    │   ├── RoomClosed
+    │   ├── SoldOut
     │   ├── RoomFull
     │   ├── TooManyLineups
     │   ├── PrefetchRefused
@@ -291,6 +293,25 @@ class QueueStorageFull(QueueError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("Redis is at maxmemory")
+
+
+class RoomClosed(QueueError):
+    """The room takes no lineups now. ``opens_at``: when it opens, in epoch milliseconds; 0: no moment is known.
+    ``retry_after`` is in seconds."""
+
+    code = "ROOM_CLOSED"
+
+    def __init__(self, room: str, opens_at: int, retry_after: float) -> None:
+        self.room = room
+        self.opens_at = opens_at
+        self.retry_after = retry_after
+        super().__init__("the room is closed")
+
+
+class SoldOut(QueueError):
+    """The room is sold out: nobody who is not inside has a place, or gets one."""
+
+    code = "SOLD_OUT"
 
 
 class RoomFull(QueueError):

@@ -52,7 +52,7 @@ if not sound_rules(new_rules) then
 end
 new_capacity, new_duration = limit(new_capacity, 0), limit(new_duration, 1)
 
-local capacity_then, duration_then, paused_then, rules_then = capacity, duration, paused, rules_of(rules)
+local capacity_then, duration_then, rules_then = capacity, duration, rules_of(rules)
 
 -- Writes what has changed. Settings that the operator names have an entry also if they stay as they were.
 local function note_changes()
@@ -69,7 +69,7 @@ local function note_changes()
   note_number('capacity', capacity_then, capacity, new_capacity)
   note_number('duration_ms', duration_then, duration, new_duration)
   if new_paused ~= '' then
-    note(paused and 'pause' or 'resume', 'paused', paused_then and '1' or '0', new_paused)
+    note(new_paused == '1' and 'pause' or 'resume', 'paused', stored_limits[3] == '1' and '1' or '0', new_paused)
   end
   local given, rules_now, names = {}, rules_of(rules), {}
   for name, value in string.gmatch(new_rules, '([%w_]+)=(%S*)') do
@@ -112,12 +112,15 @@ end
 -- user who gets a new slot says nothing about how long others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
-  paused = new_paused == '1'
-  write('HSET', settings, 'paused', paused and '1' or '0')
+  paused = new_paused == '1' or rule.emptying ~= nil
+  write('HSET', settings, 'paused', new_paused)
 end
 if lift or new_rules ~= '' then
   change_rules(new_rules, lift)
 end
 note_changes()
+if new_paused ~= '' then
+  stored_limits[3] = new_paused
+end
 promote()
 return { summary(false) }

@@ -8,7 +8,7 @@
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
 --          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING.
 --          Refused, with nothing changed for this user: FULL (Redis is at maxmemory and the user has no place yet),
---          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS
+--          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS, CLOSED (the user has no place), SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -76,6 +76,9 @@ local function line_up(user)
     settle(user, left)
     return answer_inside(ALLOWED_IN, left, claim_by(user))
   end
+  if rule.sold_out then
+    return answer_refused(SOLD_OUT)
+  end
   if come_back(user) then
     ticket = math.max(ticket, highest_ticket())
     promote()
@@ -89,6 +92,9 @@ local function line_up(user)
   if place and rule.keeps_place then
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
+  end
+  if rule.closed and not place then
+    return answer_closed(rule.opens_at)
   end
   if full and not place then
     return answer_refused(FULL)

@@ -34,6 +34,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NotAllowedIn: 404,
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
+    errors.SoldOut: 410,
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
@@ -46,6 +47,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.AuthUnavailable: 503,
     errors.QueueUnavailable: 503,
     errors.QueueStorageFull: 503,
+    errors.RoomClosed: 503,
     errors.RoomFull: 503,
     errors.ConfigUnavailable: 503,
     errors.NotConfigured: 503,
@@ -179,6 +181,9 @@ def _plain_error(
     place = ""
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         place = f"{state_json(_json_text(error.state.room), error.state)},"
+    elif isinstance(error, errors.RoomClosed):
+        opens_at = f',"opensAt":{error.opens_at}' if error.opens_at else ""
+        place = f'"data":{{"room":{_json_text(error.room)}{opens_at}}},'
     content = (
         f'{{"success":false,"message":{quoted},'
         f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},{place}'

@@ -18,7 +18,9 @@ from gateway.errors import (
     PrefetchRefused,
     QueueError,
     QueueStorageFull,
+    RoomClosed,
     RoomFull,
+    SoldOut,
     TooManyLineups,
 )
 from gateway.observability.spans import Admissions
@@ -38,6 +40,10 @@ QUEUE = "/api/v1/queue"
 FULL_RETRY_SECONDS = (5.0, 15.0)
 """Memory and places become free as users leave, or when an operator adds some. Each caller gets a random time from this
 range."""
+
+CLOSED_RETRY_SECONDS = (60.0, 300.0)
+"""When to ask a closed room again. Each caller gets a random time from this range, or a shorter one if it opens
+sooner."""
 
 _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
@@ -113,7 +119,18 @@ def refusal_of(state: State) -> QueueError | None:
             return RoomFull(random.uniform(*FULL_RETRY_SECONDS))
         case StateKind.TOO_MANY_LINEUPS:
             return TooManyLineups(state.expires_in)
+        case StateKind.CLOSED:
+            return _closed(state)
+        case StateKind.SOLD_OUT:
+            return SoldOut()
     return None
+
+
+def _closed(state: State) -> RoomClosed:
+    wait = random.uniform(*CLOSED_RETRY_SECONDS)
+    if state.opens_at:
+        wait = min(wait, max(1.0, (state.opens_at - state.server_time) / 1000))
+    return RoomClosed(state.room, state.opens_at, wait)
 
 
 class StateCall(NamedTuple):
@@ -134,6 +151,8 @@ def _answer_lineup(context: RequestContext, admissions: Admissions, state: State
 
 
 def _answer_status(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
+    if (refusal := refusal_of(state)) is not None:
+        raise refusal
     if state.kind is StateKind.NONE:
         raise NotInQueue
     key = "status.waiting" if state.waiting else "status.allowed_in"

@@ -27,7 +27,7 @@ from gateway.settings.model import Settings
 from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import RULE_NAMES, TIME_NAMES, Value
-from gateway.waiting_room.state import REASONS, Following, Left, Summary
+from gateway.waiting_room.state import REASONS, Doors, Following, Left, Summary
 from gateway.waiting_room.whereabouts import Whereabouts
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def parse_change(body: bytes) -> Change:
         "capacity": (_is_capacity, f"a whole number from 0 to {MAX_CAPACITY}"),
         "durationSeconds": (_is_duration, f"a number from {MIN_SECONDS} to {MAX_SECONDS}"),
         "paused": (lambda value: isinstance(value, bool), "true or false"),
-        "reason": (_is_reason, f"a text of at most {MAX_REASON} characters without control characters"),
+        "reason": (is_reason, f"a text of at most {MAX_REASON} characters without control characters"),
         "override": (lambda value: value is False, "false, to go back to the limits of the settings"),
         **{
             name: (
@@ -127,11 +127,15 @@ def room_object(
         "room": name,
         "capacity": summary.capacity,
         "durationSeconds": summary.duration,
-        "paused": summary.paused,
+        "paused": summary.paused_by_operator,
+        "closed": Doors.CLOSED in summary.doors,
+        "soldOut": Doors.SOLD_OUT in summary.doors,
         "waiting": summary.waiting,
         "parked": summary.parked,
         "allowedIn": summary.allowed_in,
     }
+    if summary.opens_at:
+        content["opensAt"] = summary.opens_at
     wait = summary.wait_at(summary.waiting + 1)
     if wait is not None:
         content["admissionsPerSecond"] = round(summary.rate, 3)
@@ -202,7 +206,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
-def _requested_room(request: web.Request) -> Room:
+def requested_room(request: web.Request) -> Room:
     """The room of the path. Raises RoomNotFound; while the gateway is not ready, and so does not know the rooms, raises
     NotConfigured."""
     if request.app[CONFIGURATION].tables.current.table.unready:
@@ -210,13 +214,14 @@ def _requested_room(request: web.Request) -> Room:
     return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
 
-async def _shown(room: Room, summary: Summary) -> dict[str, Any]:
+async def shown(room: Room, summary: Summary) -> dict[str, Any]:
+    """The room as operators see it, with its settings."""
     return room_object(room.name, summary, await room.settings())
 
 
 async def _overview(room: Room) -> dict[str, Any]:
     """The room, and which instance was asked."""
-    content = await _shown(room, await room.overview())
+    content = await shown(room, await room.overview())
     content["gateway"] = {"instance": room.presence.instance, "version": __version__}
     return content
 
@@ -229,13 +234,13 @@ async def show_all(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Shows one room."""
-    room = _requested_room(request)
+    room = requested_room(request)
     return success(request[CONTEXT], "room.shown", data=await _overview(room))
 
 
 async def change(request: web.Request) -> web.StreamResponse:
     """Sets new limits, for all instances at once."""
-    room = _requested_room(request)
+    room = requested_room(request)
     body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     change = parse_change(body)
     summary = await room.set_limits(
@@ -247,12 +252,12 @@ async def change(request: web.Request) -> web.StreamResponse:
         by=request[OPERATOR].name,
         reason=change.reason,
     )
-    return success(request[CONTEXT], "room.changed", data=await _shown(room, summary))
+    return success(request[CONTEXT], "room.changed", data=await shown(room, summary))
 
 
 async def find(request: web.Request) -> web.StreamResponse:
     """Shows where the user ``?id=`` stands, without ending an absence."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     user = _requested_user(target.raw_query)
@@ -270,11 +275,11 @@ def _requested_user(query: str) -> str:
 async def remove(request: web.Request) -> web.StreamResponse:
     """Takes the slot or place from the user ``?id=``. The id is a parameter, because it may hold characters no path
     may."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     user, reasons = _requested_user(target.raw_query), values_of(target.raw_query, "reason")
-    if len(reasons) > 1 or not all(map(_is_reason, reasons)):
+    if len(reasons) > 1 or not all(map(is_reason, reasons)):
         raise BadRequest(
             f"reason may be given once, with at most {MAX_REASON} characters and no control characters"
         )
@@ -286,7 +291,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 async def audit(request: web.Request) -> web.StreamResponse:
     """The last changes of operators, the newest first."""
-    room = _requested_room(request)
+    room = requested_room(request)
     target = request[CONTEXT].target
     assert target is not None  # noqa: S101 - resolved before
     given = values_of(target.raw_query, "limit") or [str(SHOWN_ENTRIES)]
@@ -297,7 +302,8 @@ async def audit(request: web.Request) -> web.StreamResponse:
     return success(request[CONTEXT], "room.audit", data=entries)
 
 
-def _is_reason(value: object) -> bool:
+def is_reason(value: object) -> bool:
+    """Whether an operator may give this as the reason of a change."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_REASON

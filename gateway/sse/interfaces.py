@@ -13,7 +13,7 @@ class UserState(Protocol):
 
     @property
     def kind(self) -> str:
-        """Equal to ``WAITING``, ``ALLOWED_IN`` or ``NONE``."""
+        """Equal to ``WAITING``, ``ALLOWED_IN``, ``SOLD_OUT`` or ``NONE``."""
 
     @property
     def ticket(self) -> int | None: ...
@@ -52,7 +52,7 @@ class UserEvent(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED`` or ``OPERATOR``."""
+        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED``, ``SOLD_OUT`` or ``OPERATOR``."""
 
     @property
     def expires_in(self) -> float:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.sse.interfaces import UserEvent, UserState
+
+SOLD_OUT: Final = "SOLD_OUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ def of_event(event: UserEvent) -> StreamEnd:
     """How a stream that ``event`` concerns ends."""
     if event.kind == "ADMITTED":
         return AllowedIn(event.expires_in, event.claim_by)
+    if event.reason == SOLD_OUT:
+        return StreamRefused(SOLD_OUT)
     return StreamRefused("REMOVED", event.reason)
 
 
@@ -61,6 +66,8 @@ def of_state(state: UserState, pending_event: UserEvent | None) -> StreamEnd | N
             if pending_event is not None and concerns(pending_event, state.ticket)
             else None
         )
+    if state.kind == SOLD_OUT:
+        return StreamRefused(SOLD_OUT)
     if state.kind != "NONE":
         return AllowedIn(state.expires_in, state.claim_by)
     if pending_event is not None and pending_event.kind == "REMOVED":

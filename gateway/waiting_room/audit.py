@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from gateway.observability.logging import timestamp
 from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, TIME_NAMES
 
 MAX_ENTRIES: Final = 1000
@@ -14,9 +16,9 @@ MAX_ENTRIES: Final = 1000
 class AuditEntry(NamedTuple):
     """One change of an operator.
 
-    ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume`` or ``remove``. ``setting`` is empty
-    unless the change is of a setting, and ``user`` unless it is of a user. ``before`` and ``after`` are written as an
-    operator would write them.
+    ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume``, ``close``, ``reopen``,
+    ``sold-out``, ``empty`` or ``remove``. ``setting`` is empty unless the change is of a setting, and ``user``
+    unless it is of a user. ``before`` and ``after`` are written as an operator would write them.
     """
 
     at: int
@@ -42,7 +44,7 @@ def _entry(fields: Sequence[bytes]) -> AuditEntry:
     return AuditEntry(
         int(at) if at.isascii() and at.isdecimal() else 0,
         found.get("by", ""),
-        found.get("act", ""),
+        found.get("act", "").replace("_", "-"),
         _SETTINGS.get(setting, setting),
         found.get("user", ""),
         _value(setting, found.get("from", "")),
@@ -65,7 +67,17 @@ def _value(setting: str, stored: str) -> str:
         return _seconds(default) if setting in TIME_NAMES else str(default)
     if setting == "duration_ms" or setting in TIME_NAMES:
         return _seconds(int(stored) / 1000) if stored.isascii() and stored.isdecimal() else stored
-    return stored
+    return _UNTIL.sub(_as_moment, stored) if not setting else stored
+
+
+_UNTIL: Final = re.compile(r"(?<=^closed until )[0-9]{1,15}$")
+
+
+def _as_moment(milliseconds: re.Match[str]) -> str:
+    try:
+        return timestamp(int(milliseconds[0]) / 1000)
+    except (OverflowError, ValueError):
+        return milliseconds[0]
 
 
 def _seconds(value: float) -> str:

@@ -54,10 +54,11 @@ GATEWAY = "gateway"
 """The name in the audit for changes that no operator made."""
 
 What = Literal["slot", "line", "both"]
+DoorAct = Literal["close", "reopen", "sold_out", "empty"]
 Question = Literal["lineup", "status", "enter"]
 """The calls that are answered with a user's state."""
 
-_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits"})
+_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
@@ -261,6 +262,20 @@ class Room:
             reason,
             link="sweep",
             extra_keys=(self.keys.audit,),
+        )
+        return parse_summary(reply[0])
+
+    async def set_doors(
+        self, act: DoorAct, *, until: int = 0, by: str = GATEWAY, reason: str = ""
+    ) -> Summary:
+        """An operator closes the room, reopens it, says that it is sold out, or removes all users from the line.
+        ``until``: to close until this moment, in epoch milliseconds; 0: until the room is reopened. ``by`` and
+        ``reason`` are for the audit.
+
+        If many users lose their places, some do so after the call, in further steps.
+        """
+        reply = await self._run(
+            "doors", act, until or "", by, reason, link="sweep", extra_keys=(self.keys.audit,)
         )
         return parse_summary(reply[0])
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 NAMES = (
     "beat",
     "configure",
+    "doors",
     "drain",
     "find",
     "gate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from enum import IntEnum, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Any, Final, NamedTuple, get_args
 
 from gateway.waiting_room.rules import Mode
@@ -27,6 +27,10 @@ class StateKind(StrEnum):
     """As many users wait as may; a lineup changed nothing."""
     TOO_MANY_LINEUPS = "TOO_MANY_LINEUPS"
     """The user has lined up too often; a lineup changed nothing."""
+    CLOSED = "CLOSED"
+    """The room takes no lineups; a lineup changed nothing."""
+    SOLD_OUT = "SOLD_OUT"
+    """The room is sold out, and the user is not inside."""
 
 
 class Left(IntEnum):
@@ -35,6 +39,17 @@ class Left(IntEnum):
     NOTHING = 0
     SLOT = 1
     PLACE = 2
+
+
+class Doors(IntFlag):
+    """What operators have said of a room's doors; ``includes/summary.lua`` has the same numbers."""
+
+    CLOSED = 1
+    """Users without a place can't line up."""
+    SOLD_OUT = 2
+    """No user outside has a place or gets one."""
+    PAUSED = 4
+    """No user is admitted."""
 
 
 class Sign(StrEnum):
@@ -126,6 +141,15 @@ class Summary(NamedTuple):
     mode: Mode = "on"
     """What the gate does."""
 
+    doors: Doors = Doors(0)
+    opens_at: int = 0
+    """When the room opens, in epoch milliseconds; 0: no moment is known."""
+
+    @property
+    def paused_by_operator(self) -> bool:
+        """An operator has paused the room."""
+        return Doors.PAUSED in self.doors
+
     @property
     def admits_none(self) -> bool:
         """The room is paused or has no slots, so the length of a wait can't be estimated."""
@@ -201,6 +225,11 @@ class State(NamedTuple):
     may_reopen: bool = False
     """The gated call was one of the first after a promotion. If the gateway itself answers it with 502, 503 or 504,
     ``Room.reopen`` is to be called."""
+    opens_at: int = 0
+    """When the room opens, in epoch milliseconds by Redis's clock; 0: no moment is known. Of users who are refused
+    because the room is closed."""
+    server_time: int = 0
+    """Redis's time in epoch milliseconds, of the same users."""
 
     @property
     def waiting(self) -> bool:
@@ -248,6 +277,8 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         parked=reply[24],
         next_token=reply[25] / 1000,
         mode=_MODES[reply[26]],
+        doors=Doors(reply[27]),
+        opens_at=reply[28],
     )
 
 
@@ -272,7 +303,9 @@ def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) 
         kind = _KINDS[code]
         estimate = wait_at(position) if kind is StateKind.WAITING else None
         state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused)
-        if claims:
+        if kind is StateKind.CLOSED:
+            state = state._replace(opens_at=claims[0], server_time=round(summary.now * 1000))
+        elif claims:
             state = state._replace(claim_by=max(0, claims[0]), may_reopen=claims[0] < 0)
         states.append(state)
     return states

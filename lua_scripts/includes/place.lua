@@ -20,7 +20,7 @@ local function seen_in_line(user, seen_ms)
 end
 
 -- Codes of a caller's state; waiting_room/state.py has the same names.
-local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS = 0, 1, 2, 3, 4, 5, 6
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 -- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session, or until the user may line
 -- up again}. A sixth element is until when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of
@@ -36,6 +36,11 @@ end
 -- A lineup is refused. wait: milliseconds until the user may line up again, where known.
 local function answer_refused(code, wait)
   return { code, 0, 0, waiting, wait or 0 }
+end
+
+-- The room takes no lineups. opens_at: when it opens, in ms; 0: no moment is set.
+local function answer_closed(opens_at)
+  return { CLOSED, 0, 0, waiting, 0, opens_at }
 end
 
 local function answer_none()

@@ -71,7 +71,7 @@ end
 -- The numbers that every call needs. Reading them checks the types of their keys, too.
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
-local stored_limits = redis.pcall('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since', 'rules')
+local stored_limits = redis.pcall('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'doors')
 local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
 
 do
@@ -128,6 +128,7 @@ end
 
 local stored_capacity, stored_duration = limit(stored_limits[1], 0), limit(stored_limits[2], 1)
 local capacity, duration = stored_capacity or default_capacity, stored_duration or default_duration
+-- Whether no user is admitted: an operator has paused the room, or see read_doors.
 local paused = stored_limits[3] == '1'
 
 -- Whether an older system runs beside the gateways, as the last sweep found. If so, that system sweeps, and it admits
@@ -205,6 +206,26 @@ local function write_rules(text)
   end
 end
 
+-- What operators have said of a room's doors, as text in settings, in the form of the rules; no text: they are open.
+-- closed: if 1, users without a place can't line up; until: the moment (ms) from which on they can again, if there is one;
+-- sold_out: if 1, users outside lose their places, and get none; emptying, emptied_at: users in line with a ticket up to
+-- this one, and users parked up to this moment (ms), lose their places.
+-- Puts closed, opens_at, sold_out, emptying and emptied_at into the table rule. No user is admitted while any lose their
+-- places, and while the room is sold out.
+local function read_doors(text)
+  local given = rules_of(text)
+  local till = limit(given['until'], 0)
+  rule.closed = given.closed == '1' and not (till and till <= now)
+  rule.opens_at = rule.closed and till or 0
+  rule.sold_out = given.sold_out == '1'
+  rule.emptying = rule.sold_out and EXACT or limit(given.emptying, 0)
+  rule.emptied_at = rule.sold_out and EXACT or limit(given.emptied_at, 0) or 0
+  paused = stored_limits[3] == '1' or rule.emptying ~= nil
+end
+if stored_limits[6] then
+  read_doors(stored_limits[6])
+end
+
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 
 -- Whether the next user in line has an open stream at a gateway, so that the gateway can notify the user.
@@ -231,7 +252,7 @@ local function as_ticket(score)
   return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
--- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED or OPERATOR; people: list of {user, ticket as
+-- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, SOLD_OUT or OPERATOR; people: list of {user, ticket as
 -- text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given; claim_by: until
 -- when (ms) they must claim the slot, if they must.
 local function tell(event, people, left, claim_by)

@@ -134,9 +134,9 @@ end
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
 --  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed,
 --  waits, stays: by this call, ages,
---  following, parked, next token in ms, mode}
+--  following, parked, next token in ms, mode, doors, opens at in ms}
 -- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
--- mode: 0 on, 1 off, 2 observe.
+-- mode: 0 on, 1 off, 2 observe. doors: 1 closed, 2 sold out, 4 paused by an operator, added up. opens at: 0 unless known.
 -- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
@@ -157,10 +157,11 @@ local function summary(unfinished)
   keep_tokens()
   local more = unfinished or slots_for_the_line()
   local rate, abandon_rate = rates()
+  local doors = (rule.closed and 1 or 0) + (rule.sold_out and 2 or 0) + (stored_limits[3] == '1' and 4 or 0)
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
     done.parkings, done.returns, done.lapsed, done.unclaimed, waits, stays, ages(), followed(), parked_count,
-    next_token(), rule.mode,
+    next_token(), rule.mode, doors, rule.opens_at or 0,
   }
 end

@@ -82,7 +82,7 @@ class Rig:
         self.set_clock(self.now + by)
 
     def run(self, name: str, *args: Any, keys: Iterable[str] = ()) -> Reply:
-        if name in {"leave", "limits"}:
+        if name in {"leave", "limits", "doors"}:
             keys = (self.keys.audit, *keys)
             by_user = name == "leave" and args[:1] == ("LEFT",)
             author = ("", "") if by_user else self.author
@@ -151,6 +151,9 @@ class Rig:
     ) -> Summary:
         pause = "" if paused is None else int(paused)
         return self.run("limits", capacity, duration, pause, int(lift), rules).summary
+
+    def doors(self, act: str, until: int | str = "") -> Summary:
+        return self.run("doors", act, until).summary
 
     def configure(self, capacity: int, duration: int, starting: bool = True) -> Reply:
         self.capacity, self.duration = capacity, duration

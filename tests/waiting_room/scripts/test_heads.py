@@ -140,7 +140,8 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
     head, code = head_of(read(name)), code_of(read(name))
     stated = set(
         re.findall(
-            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|OPERATOR)\b", head.split("-- Publishes", 1)[1].split(". ")[0]
+            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR)\b",
+            head.split("-- Publishes", 1)[1].split(". ")[0],
         )
     )
     told = set(re.findall(r"tell\('(\w+)'", code))
@@ -150,6 +151,8 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
         told.add("ADMITTED")
     if "lapse_if_over(" in code:
         told.add("UNCLAIMED")
+    if "end_places(" in code:
+        told |= {"SOLD_OUT", "OPERATOR"}
     assert told == stated
     assert ("Publishes nothing" in head) is (not stated)
 
@@ -210,6 +213,7 @@ def test_the_summary_has_pythons_order() -> None:
         "parked": "parked_count",
         "next_token": "next_token()",
         "mode": "rule.mode",
+        "opens_at": "rule.opens_at or 0",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
