@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, pass_keys, queue, refresh, room_acts, rooms, stream
+from gateway.api import docs, gateway_routes, invitations, pass_keys, queue, refresh, room_acts, rooms, stream
 from gateway.api.actuator import Actuator
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward
@@ -26,6 +26,7 @@ from gateway.api.metrics import MetricsApi
 from gateway.api.service_calls import forward_to_service
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
+from gateway.auth.invitations import Invitations
 from gateway.auth.key_ring import KeyRing
 from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
@@ -48,10 +49,12 @@ from gateway.context import (
     FORWARDER,
     HEALTH,
     HUBS,
+    INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
     OPERATORS,
     PASSES,
+    RATE_LIMITER,
     REFRESH,
     ROOMS,
     SIGNING_KEYS,
@@ -94,6 +97,8 @@ from gateway.server.arrivals import Arrivals
 from gateway.server.detached_connections import DetachedConnections
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
+from gateway.waiting_room.rate_limiter import RateLimiter
+from gateway.waiting_room.scripts import load_all
 
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
 """The settings as read at the start. ``CONFIGURATION`` has the settings in force."""
@@ -145,6 +150,7 @@ def create_app(
     app[ACCESS_LOG] = _access_log(settings, log_writer)
     app[HEALTH] = Health({})
     app[KEY_RING] = KeyRing()
+    app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
     app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
@@ -161,6 +167,7 @@ def create_app(
             # Before everything that creates spans, so that it stops after them.
             observers,
             redis_and_rooms,
+            rate_limiter,
             signing_keys,
             visitor_secrets,
             key_set,
@@ -188,6 +195,7 @@ def create_management_app(app: web.Application) -> web.Application:
         management[LOOP_LAG], management[ROOMS] = app[LOOP_LAG], app[ROOMS]
         management[AUTHENTICATOR], management[UPLOADS] = app[AUTHENTICATOR], app[UPLOADS]
         management[HEALTH], management[REFRESH] = app[HEALTH], app[REFRESH]
+        management[INVITATIONS] = app[INVITATIONS]
         management[UNTRUSTED_PROXIES], management[OPERATORS] = app[UNTRUSTED_PROXIES], app[OPERATORS]
 
     management.on_startup.append(share)
@@ -212,6 +220,7 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *gateway_routes.endpoints(settings),
         *rooms.endpoints(settings),
         *room_acts.endpoints(settings),
+        *invitations.endpoints(settings),
         *refresh.endpoints(settings),
     )
 
@@ -323,6 +332,14 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
         app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
         app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
         app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
+        yield
+
+
+async def rate_limiter(app: web.Application) -> AsyncIterator[None]:
+    """The limits of routes' rates, shared with the other instances through the Redis of the rooms."""
+    redis, prefix = app[WAITING_ROOMS].redis, app[SETTINGS].redis_key_prefix
+    limiter = app[RATE_LIMITER] = RateLimiter(redis, load_all(), prefix, app[METRICS].on_call)
+    async with limiter.running():
         yield
 
 

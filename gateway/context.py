@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
 from gateway.auth.claims import NO_CLAIMS
+from gateway.auth.invitations import Invitations
 from gateway.auth.operators import Operator, Operators
 from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
@@ -41,6 +42,7 @@ from gateway.routing.table import RouteMatch, RouteTable
 from gateway.server.detached_connections import DetachedConnections
 from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
+from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.rooms import Rooms
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -95,6 +97,7 @@ class RequestContext(AccountedCall):
         "forward",
         "handler",
         "identity",
+        "limit_headers",
         "locale",
         "may_reopen_claim",
         "origin",
@@ -152,6 +155,8 @@ class RequestContext(AccountedCall):
         """Whether the gate only renews a session and refuses no call."""
         self.bypasses: tuple[Bypass, ...] = ()
         """Who passes the gate without a place."""
+        self.limit_headers: Headers = ()
+        """What the answer says about the route's limits of the rate, whether a service or the gateway answers."""
         self.queue_pass: Pass | None = None
         """The pass that the answer and the service get; None without one."""
         self.may_reopen_claim = False
@@ -347,6 +352,8 @@ DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", Detach
 ADMISSIONS: Final[web.AppKey[Admissions]] = web.AppKey("admissions", Admissions)
 PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
 """Absent unless the settings turn passes on."""
+INVITATIONS: Final[web.AppKey[Invitations]] = web.AppKey("invitations", Invitations)
+RATE_LIMITER: Final[web.AppKey[RateLimiter]] = web.AppKey("rate_limiter", RateLimiter)
 VISITORS: Final[web.AppKey[VisitorCookies]] = web.AppKey("visitors", VisitorCookies)
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
 OPERATORS: Final[web.AppKey[Operators]] = web.AppKey("operators", Operators)

@@ -11,6 +11,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── PayloadTooLarge
     │   ├── RequestTimeout
     │   ├── TooManySlowUploads
+    │   ├── RateLimited
+    │   ├── RateLimitKeyMissing
     │   ├── RouteNotFound
     │   ├── MethodNotAllowed
     │   └── CorsRejected
@@ -25,6 +27,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── AuthUnavailable
     ├── QueueError               the waiting room refuses the call, or can't decide
     │   ├── RoomNotFound
+    │   ├── NotEligible
     │   ├── NotInQueue
     │   ├── NotAllowedIn
     │   ├── QueueWaiting
@@ -145,6 +148,29 @@ class TooManySlowUploads(RequestRefused):
         super().__init__("too many slow uploads of one client")
 
 
+class RateLimited(RequestRefused):
+    """The caller calls the route too often. ``retry_after`` is in seconds; None: no wait helps. ``status`` is the
+    answer's, as the route file says."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__("too many calls")
+
+
+class RateLimitKeyMissing(RequestRefused):
+    """The route limits each caller, and nothing tells this one from others. ``status`` is the answer's, as the route
+    file says."""
+
+    code = "RATE_LIMIT_KEY_MISSING"
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__("nothing tells the caller from others")
+
+
 class RouteNotFound(RequestRefused):
     """The path matches no route and none of the gateway's own paths."""
 
@@ -238,6 +264,12 @@ class RoomNotFound(QueueError):
     """``?room=`` names no room of this gateway."""
 
     code = "ROOM_NOT_FOUND"
+
+
+class NotEligible(QueueError):
+    """The room is for callers with another token, or with an invitation that is not used up."""
+
+    code = "NOT_ELIGIBLE"
 
 
 class NotInQueue(QueueError):

@@ -3,12 +3,15 @@
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[16] lineups       hash, see includes/lineups.lua
 -- KEYS[17] last_lineups  zset, likewise
--- ARGV[5…] users         user ids, at most 256
+-- KEYS[18…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
+-- ARGV[5…] users         user ids, at most 256. With invitations three per user: user id, how often the invitation may be
+--                        used (0: the user has none), until when (epoch ms)
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
 --          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING.
 --          Refused, with nothing changed for this user: FULL (Redis is at maxmemory and the user has no place yet),
---          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS, CLOSED (the user has no place), SOLD_OUT
+--          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS, NOT_ELIGIBLE (no place yet, and no good invitation),
+--          CLOSED (the user has no place), SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -22,9 +25,11 @@
 --- @include claims
 --- @include promote
 --- @include lineups
+--- @include invitations
 --- @include summary
 local lineups, last_lineups = KEYS[16], KEYS[17]
 local log = { lineups, last_lineups }
+local FIRST_INVITATION = 18
 local FIRST_USER = 5
 
 do
@@ -111,14 +116,26 @@ local function line_up(user)
   return answer_inside(ADMITTED, rule.whole_session)
 end
 
-local answers = { false }
-for at = FIRST_USER, #ARGV do
-  local user = ARGV[at]
+-- Lines up, and counts the lineup unless it is refused.
+local function line_up_and_note(user)
   local answer = line_up(user)
   if answer[1] <= ADMITTED then
     note_lineup(log, user)
   end
-  answers[#answers + 1] = answer
+  return answer
+end
+
+local answers = { false }
+if KEYS[FIRST_INVITATION] then
+  for at = FIRST_USER, #ARGV, 3 do
+    local invitation = KEYS[FIRST_INVITATION + (at - FIRST_USER) / 3]
+    local uses, expires = number_within(ARGV[at + 1], 0, EXACT), number_within(ARGV[at + 2], 0, EXACT)
+    answers[#answers + 1] = line_up_by(invitation, uses or 0, expires or 0, ARGV[at], line_up_and_note)
+  end
+else
+  for at = FIRST_USER, #ARGV do
+    answers[#answers + 1] = line_up_and_note(ARGV[at])
+  end
 end
 keep_pace(false)
 answers[1] = summary(false)

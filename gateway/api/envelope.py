@@ -26,7 +26,9 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.CookieRequired: 401,
     errors.CorsRejected: 403,
     errors.CsrfRejected: 403,
+    errors.RateLimitKeyMissing: 403,
     errors.RoleNotAllowed: 403,
+    errors.NotEligible: 403,
     errors.PrefetchRefused: 403,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,
@@ -39,6 +41,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,
     errors.TooManySlowUploads: 429,
+    errors.RateLimited: 429,
     errors.TooManyWrongTokens: 429,
     errors.TooManyLineups: 429,
     errors.QueueFailed: 500,
@@ -133,6 +136,8 @@ def state_response(context: RequestContext, key: str, state: State) -> JsonRespo
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of the answer to ``error``."""
+    if isinstance(error, errors.RateLimited | errors.RateLimitKeyMissing):
+        return error.status
     return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from gateway.api.rate_limits import check_rate
 from gateway.auth.cookies import is_pass, without_cookies
 from gateway.auth.identity import PASS, identity_headers, signature_header, strip_identity
 from gateway.auth.visitors import is_visitor_cookie
@@ -51,8 +52,11 @@ _YEAR_SECONDS: Final = 365.0 * 86400
 
 async def forward(request: web.Request) -> web.StreamResponse:
     """The application's catch-all: forwards every request that is not for one of the gateway's own endpoints."""
-    answer = request[CONTEXT].forward
+    context = request[CONTEXT]
+    answer, match = context.forward, context.match
     assert answer is not None  # noqa: S101 - the resolve middleware refused all other requests
+    if match is not None and match.changes.rate_limits:
+        await check_rate(request)
     return await answer(request)
 
 
@@ -182,12 +186,13 @@ def plan_of(
         _response_timeout(settings, match),
         changes.status,
         context.trace.trace_id.encode(),
-        _cors(context.cors_headers) if context.cors_headers else None,
+        _encoded(context.cors_headers) if context.cors_headers else None,
         handshake_key(request.method, request.version, sent) if hdrs.UPGRADE in sent else None,
         client=context.client,
         security=context.security,
         downloads=downloads,
         cookie=None if queue_pass is None else queue_pass.cookie,
+        extra=_encoded(context.limit_headers) if context.limit_headers else (),
         retry=changes.retry,
         breaker=changes.breaker,
     )
@@ -243,7 +248,7 @@ def _prefix(target: Target | None, match: RouteMatch) -> str:
 
 
 @lru_cache(maxsize=256)
-def _cors(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+def _encoded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers)
 
 

@@ -10,10 +10,21 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.context import ADMISSIONS, CONTEXT, PASSES, ROOMS, Handler, RequestContext
+from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
+from gateway.context import (
+    ADMISSIONS,
+    CONFIGURATION,
+    CONTEXT,
+    INVITATIONS,
+    PASSES,
+    ROOMS,
+    Handler,
+    RequestContext,
+)
 from gateway.errors import (
     BadRequest,
     NotAllowedIn,
+    NotEligible,
     NotInQueue,
     PrefetchRefused,
     QueueError,
@@ -25,6 +36,7 @@ from gateway.errors import (
 )
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
+from gateway.routing.table import RouteTable
 from gateway.server.whole_response import JsonResponse
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
@@ -110,6 +122,25 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
         )
 
 
+def invitation_of(
+    call: StateCall, context: RequestContext, table: RouteTable, invitations: Invitations
+) -> Invitation | None:
+    """With what a caller lines up who is not eligible: the invitation ``?invite=``, or ``NO_INVITATION``, which lets in
+    no one but those who are in line already. None if the caller is eligible, or does not line up. Raises BadRequest for
+    several invitations."""
+    if call.question != "lineup":
+        return None
+    room = room_name(context)
+    rule = table.eligible_of(room)
+    if rule is None or (context.principal is not None and rule.matches(context.principal.claims)):
+        return None
+    given = values_of(context.target.raw_query, "invite") if context.target is not None else []
+    if len(given) > 1:
+        raise BadRequest("invite is given several times")
+    found = invitations.read(given[0], room, caller(context)) if given else None
+    return found or NO_INVITATION
+
+
 def refusal_of(state: State) -> QueueError | None:
     """The error for a user whom the room does not take; None if it has not refused the user."""
     match state.kind:
@@ -119,6 +150,8 @@ def refusal_of(state: State) -> QueueError | None:
             return RoomFull(random.uniform(*FULL_RETRY_SECONDS))
         case StateKind.TOO_MANY_LINEUPS:
             return TooManyLineups(state.expires_in)
+        case StateKind.NOT_ELIGIBLE:
+            return NotEligible()
         case StateKind.CLOSED:
             return _closed(state)
         case StateKind.SOLD_OUT:
@@ -186,10 +219,11 @@ async def claim(request: web.Request) -> web.StreamResponse:
 
 
 async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
-    context = request[CONTEXT]
+    app, context = request.app, request[CONTEXT]
     if call is not STATUS:
         check_prefetch(request.headers)
-    state = await _room(request).ask(call.question, caller(context))
+    invitation = invitation_of(call, context, app[CONFIGURATION].tables.current.table, app[INVITATIONS])
+    state = await _room(request).ask(call.question, caller(context), invitation)
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
     return call.answer(context, request.app[ADMISSIONS], state)

@@ -303,7 +303,7 @@ async def audit(request: web.Request) -> web.StreamResponse:
 
 
 def is_reason(value: object) -> bool:
-    """Whether an operator may give this as the reason of a change."""
+    """Whether a value may be an operator's reason."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_REASON

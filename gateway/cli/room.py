@@ -77,6 +77,8 @@ def add_to(commands: Commands, files: object = None) -> None:
     find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     find.set_defaults(run=_run, call=_find)
 
+    invite = _add_invite(kinds, common)
+
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
     audit.add_argument(
         "--limit", type=int, default=100, metavar="N", help="how many changes (100, at most 1000)"
@@ -86,10 +88,10 @@ def add_to(commands: Commands, files: object = None) -> None:
     add_verify_to(kinds, files)
 
     doors = _add_doors(kinds, common)
-    for one in (change, pause, resume, remove, *doors):
+    for one in (change, pause, resume, remove, *doors, invite):
         one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
 
-    for one in (change, pause, resume, remove, *doors, find, audit):
+    for one in (change, pause, resume, remove, *doors, find, invite, audit):
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
@@ -178,6 +180,21 @@ def _add_doors(kinds: Commands, common: argparse.ArgumentParser) -> list[argpars
     return list(acts.values())
 
 
+def _add_invite(kinds: Commands, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Adds ``room invite``, and returns its parser."""
+    invite = kinds.add_parser(
+        "invite", parents=[common], help="make an invitation for users who are not eligible"
+    )
+    whom = invite.add_mutually_exclusive_group(required=True)
+    whom.add_argument(
+        "--user", type=utf8, metavar="USER", help="for this user alone, by the id in the token's sub"
+    )
+    whom.add_argument("--uses", type=int, metavar="N", help="for any N users")
+    invite.add_argument("--expires", type=utf8, metavar="TIME", help="how long it is good, as 1h (24h)")
+    invite.set_defaults(run=_run, call=_invite)
+    return invite
+
+
 # Method, path and, for some calls, the JSON body.
 Call = tuple[str, str, dict[str, Any] | None]
 
@@ -235,6 +252,17 @@ def _confirmed(name: str, room: str) -> bool:
 def _remove(options: argparse.Namespace) -> Call:
     query = {"id": options.user} | ({} if options.reason is None else {"reason": options.reason})
     return "DELETE", f"{_path(options.room)}/users?{urlencode(query)}", None
+
+
+def _invite(options: argparse.Namespace) -> Call:
+    wanted = {
+        "user": options.user,
+        "uses": options.uses,
+        "expires": options.expires,
+        "reason": options.reason,
+    }
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    return "POST", f"{_path(options.room)}/invite", asked
 
 
 def _find(options: argparse.Namespace) -> Call:
@@ -297,6 +325,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
         print(escaped(answer.get("message", "done")))
     elif options.call is _audit:
         print("\n".join(_change_line(entry) for entry in data) or "no changes")
+    elif options.call is _invite:
+        print(escaped(data["invite"]))
     elif options.call is _find:
         print(_described(_for_reading(data)))
     else:

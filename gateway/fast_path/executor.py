@@ -20,16 +20,16 @@ from gateway.api.queue import (
     StateCall,
     caller,
     check_prefetch,
+    invitation_of,
     is_prefetch,
     issue_pass,
     room_name,
 )
+from gateway.api.rate_limits import take_tokens
 from gateway.api.service_calls import forward_to_service
 from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
 from gateway.auth.access import MustWait
-from gateway.context import (
-    RequestContext,
-)
+from gateway.context import RequestContext
 from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
 from gateway.fast_path.resources import Resources, resources_of
@@ -53,6 +53,7 @@ from gateway.proxy.response import (
 )
 from gateway.request_accounting import CLIENT_GONE, account
 from gateway.resilience.retry import Retries
+from gateway.routing.table import RouteMatch
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
@@ -247,7 +248,9 @@ class PlainCall:
                 check_prefetch(self._head.headers)
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
             room = resources.rooms[room_name(context)]
-            room.ask_for(outcome, self._state_call.question, caller(context))
+            table = resources.configuration.tables.current.table
+            invitation = invitation_of(self._state_call, context, table, resources.invitations)
+            room.ask_for(outcome, self._state_call.question, caller(context), invitation)
         elif (
             context.room is not None
             and not passes_by_rule(context, resources.observers.metrics)
@@ -323,10 +326,20 @@ class PlainCall:
         self._forward()
 
     def _forward(self) -> None:
+        """Forwards the request, within the limits of its route."""
+        match = self._context.match
+        assert match is not None  # noqa: S101 - see ``_is_plain``
+        if not match.changes.rate_limits:
+            self._send(match)
+            return
+        resources, send = self._resources, partial(self._send, match)
+        metrics = resources.observers.metrics
+        limiter, visitors = resources.limiter, resources.visitors
+        take_tokens(self._head, self._context, visitors, limiter, metrics, self._step, send)
+
+    def _send(self, match: RouteMatch) -> None:
         """Sends the request to the service, on an idle connection if there is one."""
         resources, context, head = self._resources, self._context, self._head
-        match = context.match
-        assert match is not None  # noqa: S101 - see ``_is_plain``
         plan = plan_of(head, context, match, resources.configuration, resources.downloads)
         if context.trace.sampled and resources.observers.tracer.records(context.trace):
             self._spans = traced_calls(resources.observers.tracer, context.trace, head.method, plan)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gateway.auth.access import Authenticator
+from gateway.auth.invitations import Invitations
 from gateway.auth.passes import Passes
 from gateway.auth.visitors import VisitorCookies
 from gateway.context import (
@@ -18,9 +19,11 @@ from gateway.context import (
     DOWNLOADS,
     FORWARDER,
     HUBS,
+    INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
     PASSES,
+    RATE_LIMITER,
     ROOMS,
     UNTRUSTED_PROXIES,
     VISITORS,
@@ -35,6 +38,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.server.detached_connections import DetachedConnections
 from gateway.sse.hub import Hub
+from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.rooms import Rooms
 
 
@@ -55,6 +59,8 @@ class Resources(NamedTuple):
     detached: DetachedConnections
     passes: Passes | None
     visitors: VisitorCookies
+    invitations: Invitations
+    limiter: RateLimiter
 
 
 def resources_of(app: web.Application) -> Resources:
@@ -74,4 +80,6 @@ def resources_of(app: web.Application) -> Resources:
         app[DETACHED],
         app.get(PASSES),
         app[VISITORS],
+        app[INVITATIONS],
+        app[RATE_LIMITER],
     )

@@ -99,6 +99,8 @@ def add_common_headers(response: web.StreamResponse, context: RequestContext) ->
     """Adds the headers that each of the gateway's own answers has: CORS, trace id, and security headers."""
     if context.cors_headers:
         response.headers.extend(context.cors_headers)
+    if context.limit_headers:
+        response.headers.extend(context.limit_headers)
     if context.queue_pass is not None:
         response.headers.extend(
             pass_headers(context.queue_pass.cookie, response.headers.getall("Cache-Control", ()))

@@ -73,6 +73,12 @@ class Metrics:
             "kind",
         )
         self._fallbacks = make.counter("fallbacks", "Calls that a fallback answered.", "route")
+        self._rate_limits = make.counter(
+            "rate_limit_requests",
+            "Requests of routes that limit the rate: allowed, limited, no_key, or unchecked because Redis was away.",
+            "route",
+            "outcome",
+        )
         self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
@@ -187,6 +193,11 @@ class Metrics:
     def fell_back(self, route: str) -> None:
         """A call of this route failed, and its fallback answers."""
         self._fallbacks.labels(route).inc()
+
+    def rate_limited(self, route: str, outcome: str) -> None:
+        """A request of a route that limits the rate was ``allowed``, ``limited``, refused for want of a key
+        (``no_key``), or passed ``unchecked``."""
+        self._rate_limits.labels(route, outcome).inc()
 
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
@@ -325,6 +336,7 @@ class NoMetrics(Metrics):
     def breaker_state(self, name: str, state: str) -> None: ...
     def breaker_call(self, name: str, result: str) -> None: ...
     def fell_back(self, route: str) -> None: ...
+    def rate_limited(self, route: str, outcome: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
     def would_refuse(self, room: str, code: str) -> None: ...

@@ -60,7 +60,8 @@ class ForwardPlan(NamedTuple):
     * ``calls``: notified of each call to an instance.
     * ``client``: the client's address, as far as proxies vouch for it; slow bodies and slow downloads are counted by
       it.
-    * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches.
+    * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches. ``extra``:
+      further headers for the client.
     * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
     * ``retry``: when the call is repeated; None: never. ``breaker``: the circuit breaker that it passes; None: none.
     """
@@ -82,5 +83,6 @@ class ForwardPlan(NamedTuple):
     security: SecurityHeaders | None = None
     downloads: Downloads = _UNSHARED
     cookie: str | None = None
+    extra: tuple[tuple[bytes, bytes], ...] = ()
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None

@@ -185,6 +185,7 @@ def client_response_headers(message: RawResponseMessage, plan: ForwardPlan) -> R
         headers.fields.extend(
             (name.encode(), value.encode()) for name, value in pass_headers(plan.cookie, stated)
         )
+    headers.fields.extend(plan.extra)
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))
     return headers

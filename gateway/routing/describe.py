@@ -145,6 +145,7 @@ def table(table: RouteTable) -> str:
         people = f", identity {limits.identity}" if limits.identity else ""
         lines.append(f"room {name}: capacity {capacity}, duration {duration}{people}")
         lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
+        lines += [f"room {name}: eligible by {limits.eligible}"] if limits.eligible is not None else []
     lines += [
         f"service {name}: {', '.join(urls) or 'no static instance'}" for name, urls in table.services.items()
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import predicates
-from gateway.routing.filters import answers, circuit_breaker, headers, repetition, target
+from gateway.routing.filters import answers, circuit_breaker, headers, rate_limiter, repetition, target
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
@@ -22,6 +22,7 @@ FILTERS: Final[Mapping[str, Factory[Filter]]] = {
     **answers.FACTORIES,
     **repetition.FACTORIES,
     **circuit_breaker.FACTORIES,
+    **rate_limiter.FACTORIES,
 }
 
 NO_PREDICATES: Final = {
@@ -35,7 +36,6 @@ NO_PREDICATES: Final = {
 name is spelled correctly, and what to write instead."""
 
 _BODIES: Final = "bodies pass through unchanged and are not kept; that is the service's to do"
-_LIMITER: Final = "the waiting room is what limits here; write gates"
 _ADDRESS: Final = (
     "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
 )
@@ -52,12 +52,11 @@ NO_FILTERS: Final = {
     "LocalResponseCache": "the gateway keeps no answers; put a cache in front, and let the service say Cache-Control",
     "ModifyRequestBody": _BODIES,
     "ModifyResponseBody": _BODIES,
-    "RateLimit": _LIMITER,
+    "RateLimit": "it is the servlet gateway's; write RequestRateLimiter",
     "RemoveHopByHop": _HOPS,
     "RemoveJsonAttributesResponseBody": _BODIES,
     "RemoveNonProxyHeaders": _HOPS,
     "RequestHeaderToRequestUri": _ADDRESS,
-    "RequestRateLimiter": _LIMITER,
     "SaveSession": _SESSIONS,
     "SetRequestUri": _ADDRESS,
     "StripContextPath": "the gateway has no context path that could be taken off; write StripPrefix",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gateway.routing import matcher
-from gateway.routing.callers import Bypass
+from gateway.routing.callers import Bypass, ClaimRule
 from gateway.routing.calls import CallPattern
 from gateway.routing.path_readings import readings_of
 from gateway.routing.prefix_index import index_of_exact, index_of_wide
@@ -47,6 +47,8 @@ class RoomLimits:
     """Who may have a place: users with a token, visitors, or both. None: users with a token."""
     bypass: tuple[Bypass, ...] = ()
     """Who passes the gate without a place."""
+    eligible: ClaimRule | None = None
+    """Who may line up; None: everyone."""
 
 
 @dataclass(frozen=True, slots=True)

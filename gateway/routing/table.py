@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.rate_limit import RateLimitPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.callers import Bypass, wanted_claims
+from gateway.routing.callers import Bypass, ClaimRule, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import DirectResponse, Fallback, RequestRewrite
@@ -59,6 +60,8 @@ class FilterChanges:
     """The circuit breaker that the call passes; None: none."""
     fallback: Fallback | None = None
     """What answers when the call fails; None: the gateway, with the error."""
+    rate_limits: tuple[RateLimitPolicy, ...] = ()
+    """How often a caller may make the call; all must allow it."""
 
 
 _UNCHANGED: Final = FilterChanges()
@@ -194,13 +197,18 @@ class RouteTable:
         limits = self.rooms.get(room)
         return () if limits is None else limits.bypass
 
+    def eligible_of(self, room: str) -> ClaimRule | None:
+        """Who may line up in the room; None: everyone."""
+        limits = self.rooms.get(room)
+        return None if limits is None else limits.eligible
+
     def wanted_claims(self) -> dict[str, frozenset[str]]:
         """The values that rules of rooms ask for, by claim."""
         return wanted_claims(
-            rule.by_claim
+            rule
             for limits in self.rooms.values()
-            for rule in limits.bypass
-            if rule.by_claim is not None
+            for rule in (limits.eligible, *(each.by_claim for each in limits.bypass))
+            if rule is not None
         )
 
     def is_public(self, method: str, path: str) -> bool:
@@ -292,6 +300,7 @@ def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str])
         rewrite.retry,
         rewrite.breaker,
         rewrite.fallback,
+        rewrite.rate_limits,
     )
     # An empty query ("?") stays, unless a filter has just emptied the query.
     has_query = rewrite.raw_query or (target.has_query and rewrite.raw_query == target.raw_query)

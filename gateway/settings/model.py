@@ -385,6 +385,13 @@ class Settings(DiscoverySettings):
         "The calls on which the cookie `JWT_COOKIE_NAME` counts: GET status, GET stream and POST leave, or all.",
         cross_check=cookie_is_named,
     )
+    invite_secrets: tuple[str, ...] = setting(
+        kinds.SECRETS,
+        (),
+        "Secrets for invitations into rooms, separated by commas: the first signs, all verify.",
+        secret=True,
+        default_words="no invitations",
+    )
     visitor_secrets: tuple[str, ...] = setting(
         kinds.SECRETS,
         (),

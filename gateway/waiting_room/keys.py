@@ -45,6 +45,11 @@ class RoomKeys:
         self.mark = own + "mark"
         self.events = own + "events"
         self._here = own + "here:"
+        self._invitation = own + "invitation:"
+
+    def invitation(self, identifier: str) -> str:
+        """How often the invitation has been used; it expires with it."""
+        return self._invitation + identifier
 
     def here(self, instance: str) -> str:
         """The set of users with an open stream at ``instance``."""

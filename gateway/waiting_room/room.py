@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
+from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
@@ -138,6 +139,7 @@ class Room:
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
         gathering = partial(batcher, gather=GATHER_SECONDS)
         self._lineups: Batcher[str, State] = gathering(self._send_lineup, script="lineup")
+        self._invited: Batcher[tuple[str, Invitation], State] = gathering(self._send_invited, script="lineup")
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
         self._reopens: Batcher[str, None] = batcher(self._send_reopen, script="reopen")
@@ -196,18 +198,28 @@ class Room:
         with contextlib.suppress(QueueUnavailable):
             self._reopens.submit_to(user, Outcome(_nothing))
 
-    def ask(self, question: Question, user: str) -> asyncio.Future[State]:
-        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``."""
+    def ask(
+        self, question: Question, user: str, invitation: Invitation | None = None
+    ) -> asyncio.Future[State]:
+        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``. ``invitation``: of a user who
+        lines up and is not eligible."""
         if self.off:
             answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
             answer.set_result(self._let_in())
             return answer
+        if invitation is not None:
+            return self._invited.submit((_sendable(user), invitation))
         return self._questions[question].submit(_sendable(user))
 
-    def ask_for(self, outcome: Outcome[State], question: Question, user: str) -> None:
+    def ask_for(
+        self, outcome: Outcome[State], question: Question, user: str, invitation: Invitation | None = None
+    ) -> None:
         """``ask`` for a caller with an outcome of its own."""
         if self.off:
             outcome.set_result(self._let_in())
+            return
+        if invitation is not None:
+            self._invited.submit_to((_sendable(user), invitation), outcome)
             return
         self._questions[question].submit_to(_sendable(user), outcome)
 
@@ -228,6 +240,13 @@ class Room:
         keys = (self.keys.audit,)
         reply = await self._run("leave", "OPERATOR", by, reason, *pairs, size=len(users), extra_keys=keys)
         return [Left(code) for code in reply[1:]]
+
+    async def note(
+        self, act: str, *, user: str = "", what: str = "", by: str = GATEWAY, reason: str = ""
+    ) -> None:
+        """Writes an act of an operator that changes nothing in Redis into the audit."""
+        keys = (self.keys.audit,)
+        await self._run("note", act, _sendable(user), what, by, reason, link="sweep", extra_keys=keys)
 
     async def overview(self) -> Summary:
         """The room's numbers."""
@@ -353,7 +372,15 @@ class Room:
         """Serves until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_links)
-            for batcher in (self._lineups, self._sightings, self._entries, self._leavers, self._reopens):
+            batchers = (
+                self._lineups,
+                self._invited,
+                self._sightings,
+                self._entries,
+                self._leavers,
+                self._reopens,
+            )
+            for batcher in batchers:
                 await stack.enter_async_context(batcher.running())
             await stack.enter_async_context(self.presence.running())
             finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
@@ -382,6 +409,18 @@ class Room:
         # line.
         keys = (self.keys.lineups, self.keys.last_lineups)
         return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
+
+    async def _send_invited(self, entries: list[tuple[str, Invitation]]) -> list[State]:
+        users = [part for user, given in entries for part in (user, given.uses, given.expires_at)]
+        keys = [self.keys.invitation(given.id) for _, given in entries]
+        reply = await self._run(
+            "lineup",
+            *users,
+            size=len(entries),
+            extra_keys=(self.keys.lineups, self.keys.last_lineups, *keys),
+            replication=self._replication,
+        )
+        return parse_states(self.name, parse_summary(reply[0]), reply[1:])
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")

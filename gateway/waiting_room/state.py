@@ -27,6 +27,8 @@ class StateKind(StrEnum):
     """As many users wait as may; a lineup changed nothing."""
     TOO_MANY_LINEUPS = "TOO_MANY_LINEUPS"
     """The user has lined up too often; a lineup changed nothing."""
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"
+    """The user may line up only with an invitation, and has none that is good; a lineup changed nothing."""
     CLOSED = "CLOSED"
     """The room takes no lineups; a lineup changed nothing."""
     SOLD_OUT = "SOLD_OUT"

@@ -32,6 +32,7 @@ async def running(tmp_path: Path, redis_url: str) -> AsyncIterator[tuple[str, Is
             "ALLOWED_IN_MAX_CAPACITY": "10000",
             "MANAGEMENT_TOKEN": TOKEN,
             "CONFIG_SERVER_WEBHOOK_SECRET": "secret-of-the-webhook",
+            "INVITE_SECRETS": "secret-of-the-invitations",
             # A busy machine must not look like a busy gateway.
             "OVERLOAD_LAG_MS": "0",
             "ACCESS_LOG": "false",

@@ -54,6 +54,8 @@ _FEATURES = """
      args: {statusCodes: 503, slidingWindowSize: 4, timeoutDuration: 5s}}]}
   - {id: fixed, uri: "lb://service", predicates: ["Path=/fixed/**"], filters: [{name: CircuitBreaker,
      args: {statusCodes: 503, slidingWindowSize: 4, timeoutDuration: 5s, fallbackBody: instead}}]}
+  - {id: limited, uri: "lb://service", predicates: ["Path=/limited/**"], filters: [{name: RequestRateLimiter,
+     args: {replenishRate: 1, burstCapacity: 2, requestedTokens: 2, key: "header:X-Key"}}]}
   - {id: nobody, uri: "lb://nobody", predicates: ["Path=/nobody/**"]}
   - {id: refusing, uri: "http://127.0.0.1:1", predicates: ["Path=/refusing/**"]}
   - {id: direct, uri: "{service}", predicates: ["Path=/direct/**"]}
@@ -72,7 +74,8 @@ rooms:
 access:
   public: ["/open/**", "/x/**", "/shop/open/**", "/edited/**", "/preserved/**", "/hosted/**", "/notfound/**",
            "/nocontent/**", "/redirect/**", "/location/**", "/secure/**", "/small/**", "/short/**", "/told/**",
-           "/late/**", "/retried/**", "/guarded/**", "/fixed/**", "/nobody/**", "/refusing/**", "/direct/**"]
+           "/late/**", "/retried/**", "/guarded/**", "/fixed/**", "/limited/**",
+           "/nobody/**", "/refusing/**", "/direct/**"]
 """
 
 ROUTES = f"routes:{_SERVED}{_FEATURES}{_RULES}"

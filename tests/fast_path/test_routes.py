@@ -126,6 +126,14 @@ async def test_circuit_breakers_open_and_fall_back(usual: Pair) -> None:
         assert len(outcome.seen) == 1, "the last request of the comparison"
 
 
+async def test_limits_of_the_rate(usual: Pair) -> None:
+    for key in (b"a", b"b"):
+        outcome = await usual.compare(one("GET /limited/a", b"X-Key: " + key + b"\r\n"))
+        assert b"X-RateLimit-Remaining: 0\r\n" in outcome.got
+    assert b"RATE_LIMITED" in (await usual.compare(one("POST /limited/a", b"X-Key: a\r\n", body=b"x"))).got
+    assert b"RATE_LIMIT_KEY_MISSING" in (await usual.compare(one("GET /limited/a"))).got
+
+
 DESTINATIONS = (
     b"",
     b"Destination: /open/b\r\n",

@@ -17,7 +17,7 @@ ENVIRON = {"VECTOR_SET": "from-env"}
 # The file is refused here where Spring drops something in silence, or supports what we don't.
 FAULTS = {
     "r157": "argument",  # a fallback at another address
-    **dict.fromkeys(("r160", "r161", "r162"), "filter-name"),  # RequestRateLimiter
+    "r160": "argument",  # the key of a rate limiter is a program's
     **dict.fromkeys(("r059", "r060", "r178", "r179"), "variable"),  # nothing captures it
     **dict.fromkeys(("r080", "r089", "r145", "r146"), "argument"),  # a wrong name of an argument
     "r081": "pattern",  # a comma inside one value of the long form

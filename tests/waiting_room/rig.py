@@ -16,7 +16,7 @@ CLOCK_KEY = "test:now"
 CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
 SCRIPTS = load_all({"clock": CLOCK})
 
-NONE, WAITING, ALLOWED_IN, ADMITTED, FULL = range(5)
+NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE = range(8)
 NOTHING, SLOT, PLACE = range(3)
 
 START = 1_700_000_000_000
@@ -87,7 +87,9 @@ class Rig:
             by_user = name == "leave" and args[:1] == ("LEFT",)
             author = ("", "") if by_user else self.author
             args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
-        if name in {"lineup", "sweep"}:
+        if name == "lineup":
+            keys = (self.keys.lineups, self.keys.last_lineups, *keys)
+        if name == "sweep":
             keys = (*keys, self.keys.lineups, self.keys.last_lineups)
         all_keys = (*self.keys.common, *keys)
         arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
@@ -107,6 +109,12 @@ class Rig:
         if relineup != dict(part.split("=") for part in self.rules.split()).get("relineup", "back"):
             self.set_rules(relineup=relineup)
         return self.run("lineup", *users).answers
+
+    def lineup_by(self, *entries: tuple[str, str, int, int]) -> list[Any]:
+        """Lines up users who are not eligible, each with an invitation: (user, its id, its uses, its end)."""
+        parts = [part for user, _, uses, end in entries for part in (user, uses, end)]
+        keys = [self.keys.invitation(number) for _, number, _, _ in entries]
+        return self.run("lineup", *parts, keys=keys).answers
 
     def status(self, *users: str, sighting: bool = True) -> list[Any]:
         return self.run("status", int(sighting), *users).answers

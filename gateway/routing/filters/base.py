@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from gateway.errors import BadRequest
 from gateway.resilience.breaker import BreakerPolicy
+from gateway.resilience.rate_limit import RateLimitPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.filters.edits import HeaderEdit
@@ -60,6 +61,7 @@ class RequestRewrite:
     the values that the gateway would set itself. ``status`` replaces the service's status, ``body_limit`` (bytes)
     limits the request's body, ``answer`` is sent instead of calling the service. ``retry``: when the call is repeated.
     ``breaker`` and ``fallback``: the circuit breaker that the call passes, and what answers when it fails.
+    ``rate_limits``: how often a caller may make the call.
     """
 
     __slots__ = (
@@ -70,6 +72,7 @@ class RequestRewrite:
         "forwarding_edits",
         "prefixed",
         "preserve_host",
+        "rate_limits",
         "raw_path",
         "raw_query",
         "request",
@@ -96,6 +99,7 @@ class RequestRewrite:
         self.retry: RetryPolicy | None = None
         self.breaker: BreakerPolicy | None = None
         self.fallback: Fallback | None = None
+        self.rate_limits: tuple[RateLimitPolicy, ...] = ()
 
 
 ROUTE_ID_PLACE: Final = "{routeId}"
@@ -200,6 +204,11 @@ def header_name(args: Arguments, name: str = "name", default: str = "") -> str:
     if text.lower() in _FRAMING:
         raise args.wrong(f"{text} belongs to the connection and is not a filter's to change")
     return text
+
+
+def is_header_name(text: str) -> bool:
+    """Whether a header may have this name."""
+    return _HEADER_NAME.fullmatch(text) is not None
 
 
 def header_value(args: Arguments, name: str = "value") -> Template:

@@ -62,12 +62,13 @@ class Arg:
 @dataclass(frozen=True, slots=True)
 class Factory(Generic[T]):
     """A predicate or filter: its name, its arguments in the shortcut's order, the function that makes it, and a
-    description in one sentence."""
+    description in one sentence. ``instead``: what to write instead of an expression of Spring's."""
 
     name: str
     args: tuple[Arg, ...]
     make: Callable[[Arguments], T]
     doc: str
+    instead: str = ""
 
 
 class Arguments:
@@ -156,17 +157,25 @@ def bind(
     """
     bound: dict[str, Value] = {}
     _bind_positions(kind, definition.values, bound)
+    if kind.instead and any("#{" in "".join(value) for value in definition.args.values()):
+        # Before its argument is found to be none.
+        raise _is_expression(kind)
     _bind_names(kind, definition.args, bound)
     missing = [arg.name for arg in kind.args if arg.required and arg.name not in bound]
     if missing:
         raise RuleViolation("argument", f"{kind.name}: {_list(missing)} missing; it takes {_list_args(kind)}")
     for value in bound.values():
         if "#{" in "".join(value):
-            raise RuleViolation("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here")
+            raise _is_expression(kind)
         if not _is_text("".join(value)):
             raise RuleViolation("argument", f"{kind.name}: a value holds bytes that are no UTF-8")
     _check_types(kind, bound)
     return kind.make(Arguments(kind.name, bound, warn, defaults))
+
+
+def _is_expression(kind: Factory[T]) -> RuleViolation:
+    instead = f"; {kind.instead}" if kind.instead else ""
+    return RuleViolation("argument", f"{kind.name}: expressions in #{{…}} are not evaluated here{instead}")
 
 
 def _check_types(kind: Factory[T], bound: Mapping[str, Value]) -> None:

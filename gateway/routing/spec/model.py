@@ -212,6 +212,16 @@ BYPASS: Final = Keys(
     ),
 )
 
+ELIGIBLE: Final = Keys(
+    "eligible",
+    (
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -268,6 +278,7 @@ ROOM: Final = Keys(
             "Who may have a place: users with a token, visitors without a login, or either; token if missing.",
         ),
         Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
+        Key("eligible", ELIGIBLE, "Who may line up; others need an invitation."),
     ),
 )
 

@@ -222,7 +222,7 @@ def _arguments(kind: Factory[Any]) -> Schema:
     patterns |= {f"^{name}$": schema for name, schema in names.items() if name not in properties}
     patterns[_POSITION] = _ANY
     # A nested mapping, such as weight: {group: …}, stands for a dotted name.
-    nested = dict.fromkeys(name.partition(".")[0] for name in properties if "." in name)
+    nested = dict.fromkeys(name.partition(".")[0] for name in names if "." in name)
     patterns |= {f"^{name}$": {"type": "object"} for name in nested}
     args: Schema = {
         "properties": properties,

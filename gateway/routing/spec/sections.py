@@ -13,7 +13,7 @@ from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
-from gateway.routing.spec.model import ACCESS, BYPASS, CORS, GATE, ROOM, Keys
+from gateway.routing.spec.model import ACCESS, BYPASS, CORS, ELIGIBLE, GATE, ROOM, Keys
 from gateway.routing.spec.value_types import (
     CAPACITY,
     COUNT,
@@ -204,6 +204,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get("mode"), "mode", MODE, "room", issues),
             _value(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
+            eligible=_eligible(_given(fields, "eligible"), f"rooms.{name}.eligible", issues),
         )
     return rooms
 
@@ -231,6 +232,13 @@ def _bypasses(node: Node | None, title: str, issues: Issues) -> tuple[Bypass, ..
         else:
             found[name] = Bypass(name, by_claim=_claim_rule(fields, item.line, title, issues))
     return tuple(found.values())
+
+
+def _eligible(node: Node | None, title: str, issues: Issues) -> ClaimRule | None:
+    if node is None:
+        return None
+    fields = fields_of(node, ELIGIBLE, issues, title)
+    return _claim_rule(fields, node.line, title, issues)
 
 
 def _claim_rule(fields: dict[str, Node], line: int, title: str, issues: Issues) -> ClaimRule | None:

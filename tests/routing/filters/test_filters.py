@@ -29,6 +29,8 @@ FAULTS = {
     "CircuitBreaker-07": "argument",  # the second value of a shortcut is dropped there
     "CircuitBreaker-08": "argument",
     "CircuitBreaker-11": "argument",  # a fallback at another address
+    # Their key is a program's.
+    **{f"RequestRateLimiter-0{number}": "argument" for number in range(1, 8)},
     "AddRequestHeader-17": "argument",  # Host has filters of its own
     "AddRequestHeader-18": "argument",  # a second Content-Length
     "SecureHeaders-06": "argument",  # an argument that does nothing
@@ -90,6 +92,7 @@ _ELSEWHERE = (
     "timeout-",
     "Retry-",
     "CircuitBreaker-",
+    "RequestRateLimiter-",
 )
 _HOP_BY_HOP = {
     *(

@@ -220,6 +220,10 @@ def test_a_fault_says_what_to_write_instead(item: str, hint: str) -> None:
             + "rooms: {vip: {bypass: [{name: a, networks: [10.0.0.1]}, {name: a, networks: [10.0.0.2]}]}}",
             "has two rules 'a'",
         ),
+        (GOOD + "rooms: {vip: {eligible: gold}}", "rooms.vip.eligible must be a mapping"),
+        (GOOD + "rooms: {vip: {eligible: {claim: a}}}", "needs both claim and values"),
+        (GOOD + "rooms: {vip: {eligible: {values: [a]}}}", "needs both claim and values"),
+        (GOOD + "rooms: {vip: {eligible: {claim: a, values: [b], networks: [c]}}}", "networks"),
         (GOOD + "cors: {cors-configurations: {/a: text}}", "must be a mapping"),
         (GOOD + "spring: {cloud: {gateway: {rutes: []}}}", "the nearest is 'routes'"),
     ],
@@ -315,6 +319,13 @@ def test_rooms_have_limits_of_their_own_or_the_settings() -> None:
         "big": RoomLimits(0, None),
         "none": RoomLimits(),
     }
+
+
+def test_a_room_is_for_eligible_users() -> None:
+    table = read(GOOD + "rooms: {vip: {eligible: {claim: tier, values: gold}}, none: {eligible: }}\n")
+    assert table.eligible_of("vip") == ClaimRule("tier", ("gold",))
+    assert table.eligible_of("none") is table.eligible_of("default") is table.eligible_of("unknown") is None
+    assert table.wanted_claims() == {"tier": {"gold"}}
 
 
 def test_a_room_lets_callers_bypass_its_gate() -> None:

@@ -69,6 +69,7 @@ SOUND: dict[str, Any] = {
             "max_session": "1h",
             "claim": "90s",
             "rate": "120/m",
+            "eligible": {"claim": "presale", "values": ["gold", "silver"]},
             "relineup": "keep",
             "max_waiting": 5000,
             "lineups_per_minute": 10,
