@@ -20,9 +20,9 @@ from gateway.sse.hub import StreamTimings
 from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
-from gateway.waiting_room.room import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, RoomRules
 

@@ -7,9 +7,8 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from redis.exceptions import ResponseError
 
@@ -18,6 +17,7 @@ from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.policy import ConfiguredLimits, RoomObserver, RoomPolicy
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -26,7 +26,6 @@ from gateway.waiting_room.rules import (
     RULE_NAMES,
     SCHEMA,
     Mode,
-    RoomRules,
     Value,
     change_text,
     parse_rules,
@@ -61,51 +60,6 @@ Question = Literal["lineup", "status", "enter"]
 
 _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors"})
 """Scripts that may promote users and do not check for an older system themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConfiguredLimits:
-    """What a room is configured with: slots, the length of a session in seconds, and its other settings."""
-
-    capacity: int
-    duration: float
-    rules: RoomRules = DEFAULTS
-    sources: Mapping[str, str] = field(default_factory=dict)
-    """Who gave each of ``rules``: ``file`` or ``environment``; without an entry the built-in default holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoomPolicy:
-    """Settings that hold for every room of this gateway.
-
-    A lineup is answered once ``wait_replicas`` replicas have received it. ``follow``: whether an older system with the
-    same three keys is followed: always, never, or while there are signs of it. It counts as running for
-    ``follow_seconds`` after its last sign.
-    """
-
-    wait_replicas: int = 0
-    follow: Literal["auto", "on", "off"] = "off"
-    follow_seconds: float = 60.0
-
-
-class RoomObserver(Protocol):
-    """Receives what happens in rooms."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """A script was called for ``size`` users and took ``seconds``."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """The room's numbers after a call, and what the call did."""
-
-
-class NoObserver:
-    """Ignores everything."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """Ignored."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """Ignored."""
 
 
 class Room:

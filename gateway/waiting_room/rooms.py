@@ -12,9 +12,10 @@ from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.batch import BatchObserver
 from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.policy import ConfiguredLimits, NoObserver, RoomObserver, RoomPolicy
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomObserver, RoomPolicy, channel
+from gateway.waiting_room.room import Room, channel
 from gateway.waiting_room.scripts import Script, load_all
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 

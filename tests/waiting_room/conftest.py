@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.room import ConfiguredLimits, Room
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
 from tests.waiting_room.rooms import TIMEOUT, make_room
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.policy import ConfiguredLimits, NoObserver, RoomObserver, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomObserver, RoomPolicy
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import DEFAULTS, RoomRules
 from gateway.waiting_room.scripts import load_all
 

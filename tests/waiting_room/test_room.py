@@ -12,8 +12,9 @@ from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.events import RoomEvent
+from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, Room
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.rules import RoomRules
 from gateway.waiting_room.state import Left, StateKind, Summary

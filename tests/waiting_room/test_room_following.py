@@ -12,8 +12,9 @@ from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.policy import ConfiguredLimits, NoObserver, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, NoObserver, Room, RoomPolicy
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import Sign, StateKind, Summary
 from tests.support.older_gateway import NOTIFICATIONS_LOCK
 from tests.support.redis_client import open_redis

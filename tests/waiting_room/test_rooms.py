@@ -16,8 +16,9 @@ from redis.exceptions import ResponseError
 
 from gateway.errors import NewerSchema, QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.events import RoomEvent
+from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
-from gateway.waiting_room.room import ConfiguredLimits, Room, RoomPolicy
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.rules import SCHEMA
 from gateway.waiting_room.state import StateKind

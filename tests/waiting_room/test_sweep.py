@@ -12,8 +12,9 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
-from gateway.waiting_room.room import ConfiguredLimits, Room
+from gateway.waiting_room.room import Room
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 from tests.waiting_room.rooms import SCRIPTS, make_room
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from gateway.errors import QueueUnavailable
+from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis import availability
 from gateway.waiting_room.redis.availability import Availability, Probe, RedisState
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.redis.wire import send_command
-from gateway.waiting_room.room import ConfiguredLimits
 from gateway.waiting_room.rooms import Rooms
 from tests.support.redis_server import RedisServer
 

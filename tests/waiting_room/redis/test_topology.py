@@ -14,9 +14,9 @@ import pytest
 from redis.crc import key_slot
 
 from gateway.errors import QueueUnavailable, SettingsError
+from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
-from gateway.waiting_room.room import ConfiguredLimits
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import StateKind
