@@ -110,6 +110,7 @@ class RequestContext(AccountedCall):
         "sheddable",
         "streams",
         "visitor_cookie",
+        "visitor_to_move",
     )
 
     def __init__(self, trace: TraceContext, locale: str, client: str) -> None:  # noqa: PLR0915 - one line a field
@@ -147,6 +148,8 @@ class RequestContext(AccountedCall):
         """Who may have a place in the room that the call is about."""
         self.visitor: str | None = None
         """The id of the visitor who calls, if the call is one of a visitor: then the place is the visitor's."""
+        self.visitor_to_move: str | None = None
+        """The id of the visitor whose place becomes the user's, because a lineup brings both."""
         self.visitor_cookie: str | None = None
         """A ``Set-Cookie`` for the visitor; the gateway's own answer gets it, never that of a service."""
         self.room: str | None = None

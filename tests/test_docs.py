@@ -115,7 +115,8 @@ def test_what_is_said_to_be_published_is_what_the_heads_say() -> None:
         published = re.search(r"^-- Publishes(.*?)(?=^--$|^(?!--))", head, re.MULTILINE | re.DOTALL)
         events = set(
             re.findall(
-                r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR)\b", published[1] if published else ""
+                r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
+                published[1] if published else "",
             )
         )
         assert said[name] == events, name
@@ -140,7 +141,8 @@ def test_every_key_is_described_and_nothing_else() -> None:
 def test_every_total_is_described() -> None:
     totals = Summary._fields[Summary._fields.index("admitted") : Summary._fields.index("waits")]
     tally = next(row for row in rows(section(QUEUE, "## Keys"), 5) if row[0] == "`gw:{default}:tally`")
-    assert names([tally[3]]) == list(totals)
+    # Moves are no part of the summary, since no number of the room follows from them.
+    assert names([tally[3]]) == [*totals, "moved"]
 
 
 def test_every_error_code_is_described_with_its_status_and_nothing_else() -> None:
@@ -152,7 +154,7 @@ def test_every_error_code_is_described_with_its_status_and_nothing_else() -> Non
 
 def test_no_other_code_is_mentioned_anywhere() -> None:
     """Words in capitals with an underscore are settings, events or codes; a code that is no more would be none."""
-    known = {error.code for error in STATUS_OF} | {GatewayError.code, "REMOVED", "TOO_MANY_STREAMS"}
+    known = {error.code for error in STATUS_OF} | {GatewayError.code, "REMOVED", "MOVED", "TOO_MANY_STREAMS"}
     for page in (
         "README.md",
         "docs/reference/api.md",

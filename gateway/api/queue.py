@@ -11,11 +11,13 @@ from aiohttp import web
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
 from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
+from gateway.auth.visitors import visitor_key
 from gateway.context import (
     ADMISSIONS,
     CONFIGURATION,
     CONTEXT,
     INVITATIONS,
+    OBSERVERS,
     PASSES,
     ROOMS,
     Handler,
@@ -223,10 +225,20 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     if call is not STATUS:
         check_prefetch(request.headers)
     invitation = invitation_of(call, context, app[CONFIGURATION].tables.current.table, app[INVITATIONS])
-    state = await _room(request).ask(call.question, caller(context), invitation)
+    state = await _state_of(request, call, invitation)
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
     return call.answer(context, request.app[ADMISSIONS], state)
+
+
+async def _state_of(request: web.Request, call: StateCall, invitation: Invitation | None) -> State:
+    context, room = request[CONTEXT], _room(request)
+    if context.visitor_to_move is not None and not room.off:
+        moved, state = await room.move(visitor_key(context.visitor_to_move), caller(context))
+        if moved:
+            request.app[OBSERVERS].metrics.place_moved(room.name, "user")
+            return state
+    return await room.ask(call.question, caller(context), invitation)
 
 
 STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}

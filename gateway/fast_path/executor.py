@@ -21,7 +21,6 @@ from gateway.api.queue import (
     caller,
     check_prefetch,
     invitation_of,
-    is_prefetch,
     issue_pass,
     room_name,
 )
@@ -36,7 +35,7 @@ from gateway.fast_path.resources import Resources, resources_of
 from gateway.middleware.access_log import add_common_headers, begin, new_context
 from gateway.middleware.authentication import counts_token, identify_visitor
 from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule
+from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule, skips_gate
 from gateway.middleware.overload import check_overload
 from gateway.observability.logging import ABORTED
 from gateway.observability.spans import TracedCalls
@@ -202,7 +201,7 @@ class PlainCall:
                 origins=RequestOrigins(head, context),
             )
         if context.identity != "token":
-            identify_visitor(head, context, resources.visitors)
+            identify_visitor(head, context, resources.visitors, resources.rooms, resources.observers.metrics)
         return True
 
     def _is_plain(self) -> bool:
@@ -221,6 +220,9 @@ class PlainCall:
         if context.handler is stream:
             return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
         self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
+        if self._state_call is LINEUP and context.identity == "either" and hdrs.COOKIE in self._head.headers:
+            # A visitor's place may have to be moved first.
+            return False
         return self._state_call is not None
 
     def _begin(self, step: Callable[[], None]) -> None:
@@ -263,13 +265,11 @@ class PlainCall:
             self._forward()
 
     def _ask_at_gate(self, name: str, member: str) -> None:
-        if not self._context.renews_only:
-            check_prefetch(self._head.headers)
-        elif is_prefetch(self._head.headers):
+        room = self._resources.rooms[name]
+        if skips_gate(room, self._context, self._head.headers):
             self._forward()
             return
         outcome = self._outcome = Outcome(partial(self._step, self._on_place))
-        room = self._resources.rooms[name]
         try:
             room.ask_for(outcome, "enter", member)
         except QueueUnavailable as error:

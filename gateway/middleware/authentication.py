@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.body import form_values
+from gateway.api.queue import lineup
 from gateway.auth.access import LEAVE_CALL, Authenticator
 from gateway.auth.csrf import check_csrf
 from gateway.auth.operators import Operator
@@ -15,15 +16,19 @@ from gateway.context import (
     AUTHENTICATOR,
     CONFIGURATION,
     CONTEXT,
+    OBSERVERS,
     OPERATOR,
     OPERATORS,
+    ROOMS,
     UPLOADS,
     VISITORS,
     RequestContext,
 )
 from gateway.errors import CookieRequired, CsrfRejected, QueueUnavailable, RoleNotAllowed
 from gateway.middleware.cors import RequestOrigins
+from gateway.observability.metrics import Metrics
 from gateway.server.head import RequestHead
+from gateway.waiting_room.rooms import Rooms
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -43,7 +48,8 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
         if context.principal is None or request.method == "POST":
             await _identify(request, context, authenticator)
         if context.identity != "token":
-            identify_visitor(request, context, request.app[VISITORS])
+            app = request.app
+            identify_visitor(request, context, app[VISITORS], app[ROOMS], app[OBSERVERS].metrics)
     elif context.auth == "management":
         request[OPERATOR] = _operator(request, context)
     if context.refusal is not None:
@@ -79,14 +85,31 @@ def counts_token(context: RequestContext) -> bool:
     return context.identity != "visitor" or context.match is not None
 
 
-def identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
+def identify_visitor(
+    request: RequestHead, context: RequestContext, visitors: VisitorCookies, rooms: Rooms, metrics: Metrics
+) -> None:
     """Identifies the visitor who calls, by the cookie, in a call that is about a place which a visitor may have.
 
     Raises CookieRequired if the caller must be one and is none; the answer then sets the cookie, if it may. Raises
-    CsrfRejected if a foreign page may have caused the call, and QueueUnavailable as long as no secret is known.
+    CsrfRejected if a foreign page may have caused the call, and QueueUnavailable as long as no secret is known. At a
+    gate that lets everyone pass, none of them is raised.
     """
+    try:
+        _identify_visitor(request, context, visitors)
+    except (CookieRequired, CsrfRejected, QueueUnavailable) as error:
+        mode = "on" if context.room is None else rooms[context.room].mode
+        if context.room is None or mode == "on":
+            raise
+        context.visitor_cookie = None
+        if mode == "observe":
+            metrics.would_refuse(context.room, error.code)
+
+
+def _identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
     if context.identity == "either" and context.principal is not None:
         # A user's own place counts.
+        if context.handler is lineup:
+            context.visitor_to_move = _visitor_who_signed_in(request, context, visitors)
         return
     required = context.match is None or context.gate_needs_token
     if not visitors.known:
@@ -111,6 +134,20 @@ def identify_visitor(request: RequestHead, context: RequestContext, visitors: Vi
     context.visitor = found.visitor.id
     if found.visitor.stale and may_set_cookie(request.method, headers, origins):
         context.visitor_cookie = visitors.renewed(found.visitor, secure=secure)
+
+
+def _visitor_who_signed_in(
+    request: RequestHead, context: RequestContext, visitors: VisitorCookies
+) -> str | None:
+    """The visitor that the user was until now, if the lineup brings that cookie too, and no foreign page caused it."""
+    if not visitors.known:
+        return None
+    found = visitors.find(request.headers, secure=context.over_tls)
+    try:
+        check_csrf(request.method, request.headers, RequestOrigins(request, context))
+    except CsrfRejected:
+        return None
+    return None if found.visitor is None else found.visitor.id
 
 
 def _operator(request: web.Request, context: RequestContext) -> Operator:

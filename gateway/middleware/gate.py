@@ -8,9 +8,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import NotInQueueAtGate, status_of
-from gateway.api.queue import check_prefetch, is_prefetch, issue_pass, refusal_of
+from gateway.api.queue import is_prefetch, issue_pass, refusal_of
+from gateway.auth.csrf import Headers
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
-from gateway.errors import GatewayError, QueueUnavailable, QueueWaiting
+from gateway.errors import GatewayError, PrefetchRefused, QueueUnavailable, QueueWaiting
 from gateway.observability.metrics import Metrics
 from gateway.settings.model import Settings
 from gateway.waiting_room.room import Room
@@ -30,11 +31,9 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         context.room is not None
         and not passes_by_rule(context, request.app[OBSERVERS].metrics)
         and (member := context.member) is not None
+        and not skips_gate(request.app[ROOMS][context.room], context, request.headers)
     ):
-        if not context.renews_only:
-            check_prefetch(request.headers)
-        if not (context.renews_only and is_prefetch(request.headers)):
-            await _pass_gate(request.app, context, context.room, member)
+        await _pass_gate(request.app, context, context.room, member)
     try:
         return await handler(request)
     except GatewayError as error:
@@ -48,6 +47,16 @@ def passes_by_rule(context: RequestContext, metrics: Metrics) -> bool:
     if name is None or context.room is None:
         return False
     metrics.bypassed(context.room, name)
+    return True
+
+
+def skips_gate(room: Room, context: RequestContext, headers: Headers) -> bool:
+    """Whether the call goes on without asking the room: it is loaded in advance, and needs no place. Raises
+    PrefetchRefused if it needs one."""
+    if not is_prefetch(headers):
+        return False
+    if room.mode == "on" and not context.renews_only:
+        raise PrefetchRefused
     return True
 
 

@@ -98,6 +98,9 @@ class Metrics:
         self._visitor_cookies = make.tally(
             "visitor_cookies", "Cookies of visitors looked for or set.", "outcome"
         ).counts
+        self._places_moved = make.counter(
+            "places_moved", "Places and slots that became another's: user or device.", "room", "to"
+        )
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
         )
@@ -223,6 +226,10 @@ class Metrics:
         """A visitor's cookie was looked for or set: see ``VisitorCookies``."""
         self._visitor_cookies[outcome] += 1
 
+    def place_moved(self, room: str, to: str) -> None:
+        """A visitor's place or slot became that of a ``user``, or moved to another ``device``."""
+        self._places_moved.labels(room, to).inc()
+
     def operator_token_rejected(self) -> None:
         """A call to an operators' endpoint had a token that is no operator's."""
         self._operator_tokens.inc()
@@ -343,6 +350,7 @@ class NoMetrics(Metrics):
     def bypassed(self, room: str, name: str) -> None: ...
     def token(self, outcome: str) -> None: ...
     def visitor_cookie(self, outcome: str) -> None: ...
+    def place_moved(self, room: str, to: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from gateway.routing import predicates
-from gateway.routing.filters import answers, circuit_breaker, headers, rate_limiter, repetition, target
+from gateway.routing.filters import (
+    answers,
+    circuit_breaker,
+    headers,
+    rate_limiter,
+    repetition,
+    target,
+    without_effect,
+)
 from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Predicate
 from gateway.routing.spec.arguments import Definition, Factory, Warn, bind
@@ -23,6 +31,7 @@ FILTERS: Final[Mapping[str, Factory[Filter]]] = {
     **repetition.FACTORIES,
     **circuit_breaker.FACTORIES,
     **rate_limiter.FACTORIES,
+    **without_effect.FACTORIES,
 }
 
 NO_PREDICATES: Final = {
@@ -35,17 +44,16 @@ NO_PREDICATES: Final = {
 """Predicates of Spring Cloud Gateway that the gateway does not have, and why. The message tells the operator that the
 name is spelled correctly, and what to write instead."""
 
-_BODIES: Final = "bodies pass through unchanged and are not kept; that is the service's to do"
+_BODIES: Final = (
+    "bodies pass through as they come, piece by piece, and programs that would change them can't be given here; let "
+    "the service or the client do it"
+)
 _ADDRESS: Final = (
     "where a request goes is the route's decision alone; write uri, and SetPath or RewritePath for the path"
 )
-_SESSIONS: Final = (
-    "the gateway keeps no sessions of its own; leave it out, and keep state outside the instances"
-)
-_HOPS: Final = "what concerns one connection is always removed; leave it out"
 
 NO_FILTERS: Final = {
-    "CacheRequestBody": _BODIES,
+    "CacheRequestBody": "no filter here reads a body; leave it out, since Retry and CircuitBreaker keep what they need",
     "FrameworkRetry": "it is the servlet gateway's; write Retry, which takes the same arguments",
     "Hystrix": "it is the filter of Spring Cloud Gateway 2; write CircuitBreaker",
     "JsonToGrpc": _BODIES,
@@ -53,15 +61,12 @@ NO_FILTERS: Final = {
     "ModifyRequestBody": _BODIES,
     "ModifyResponseBody": _BODIES,
     "RateLimit": "it is the servlet gateway's; write RequestRateLimiter",
-    "RemoveHopByHop": _HOPS,
     "RemoveJsonAttributesResponseBody": _BODIES,
-    "RemoveNonProxyHeaders": _HOPS,
     "RequestHeaderToRequestUri": _ADDRESS,
-    "SaveSession": _SESSIONS,
     "SetRequestUri": _ADDRESS,
     "StripContextPath": "the gateway has no context path that could be taken off; write StripPrefix",
     "TokenRelay": "the gateway is no OAuth2 client; the caller's own Authorization goes to the service as it came",
-    "WebSessionSticky": _SESSIONS,
+    "WebSessionSticky": "the gateway keeps no sessions of its own; leave it out, and keep state outside the instances",
 }
 """The same for filters."""
 

@@ -52,7 +52,8 @@ class UserEvent(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED``, ``SOLD_OUT`` or ``OPERATOR``."""
+        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED``, ``SOLD_OUT``, ``OPERATOR`` or
+        ``MOVED``."""
 
     @property
     def expires_in(self) -> float:

@@ -7,7 +7,10 @@ from typing import Final
 
 from gateway.sse.interfaces import UserEvent, UserState
 
+MOVED: Final = "MOVED"
+"""The reason of an event, and the code of a stream's end: the place has become another user's, or another device's."""
 SOLD_OUT: Final = "SOLD_OUT"
+"""Likewise: the room is sold out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ def of_event(event: UserEvent) -> StreamEnd:
         return AllowedIn(event.expires_in, event.claim_by)
     if event.reason == SOLD_OUT:
         return StreamRefused(SOLD_OUT)
+    if event.reason == MOVED:
+        return StreamRefused(MOVED)
     return StreamRefused("REMOVED", event.reason)
 
 

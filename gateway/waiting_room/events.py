@@ -25,7 +25,7 @@ PING_SECONDS = 5.0
 QUIET_SECONDS = 5.0
 """A lost connection for events is logged only after this many seconds."""
 
-Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "SOLD_OUT", "OPERATOR"]
+Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "SOLD_OUT", "OPERATOR", "MOVED"]
 
 _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] = {
     "ADMITTED": ("ADMITTED", None),
@@ -34,6 +34,7 @@ _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] =
     "UNCLAIMED": ("REMOVED", "UNCLAIMED"),
     "SOLD_OUT": ("REMOVED", "SOLD_OUT"),
     "OPERATOR": ("REMOVED", "OPERATOR"),
+    "MOVED": ("REMOVED", "MOVED"),
 }
 
 _TICKET: Final = re.compile("[0-9]{1,16}")

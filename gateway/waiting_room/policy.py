@@ -1,13 +1,12 @@
-"""What a room is configured with, and who hears of what happens in it."""
+"""What a room is configured with, and what holds for all rooms of a gateway."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from gateway.waiting_room.rules import DEFAULTS, RoomRules
-from gateway.waiting_room.state import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +32,3 @@ class RoomPolicy:
     wait_replicas: int = 0
     follow: Literal["auto", "on", "off"] = "off"
     follow_seconds: float = 60.0
-
-
-class RoomObserver(Protocol):
-    """Receives what happens in rooms."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """A script was called for ``size`` users and took ``seconds``."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """The room's numbers after a call, and what the call did."""
-
-
-class NoObserver:
-    """Ignores everything."""
-
-    def on_call(self, script: str, seconds: float, size: int, failed: bool, /) -> None:
-        """Ignored."""
-
-    def on_summary(self, room: str, summary: Summary, /) -> None:
-        """Ignored."""

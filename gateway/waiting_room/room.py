@@ -17,7 +17,8 @@ from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
-from gateway.waiting_room.policy import ConfiguredLimits, RoomObserver, RoomPolicy
+from gateway.waiting_room.observer import RoomObserver
+from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -58,7 +59,7 @@ DoorAct = Literal["close", "reopen", "sold_out", "empty"]
 Question = Literal["lineup", "status", "enter"]
 """The calls that are answered with a user's state."""
 
-_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors"})
+_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors", "move"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
@@ -180,6 +181,13 @@ class Room:
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
         return await self._leavers.submit((what, _sendable(user)))
+
+    async def move(self, giver: str, taker: str) -> tuple[bool, State]:
+        """The place or slot of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the better of the
+        two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, ALLOWED_IN or NONE."""
+        reply = await self._run("move", _sendable(giver), _sendable(taker))
+        [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
+        return reply[1] == 1, state
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""

@@ -21,6 +21,7 @@ NAMES = (
     "limits",
     "lineup",
     "lock",
+    "move",
     "note",
     "presence",
     "rate_limit",

@@ -252,9 +252,9 @@ local function as_ticket(score)
   return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
--- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, SOLD_OUT or OPERATOR; people: list of {user, ticket as
--- text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given; claim_by: until
--- when (ms) they must claim the slot, if they must.
+-- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, SOLD_OUT, OPERATOR or MOVED; people: list of
+-- {user, ticket as text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given;
+-- claim_by: until when (ms) they must claim the slot, if they must.
 local function tell(event, people, left, claim_by)
   if #people > 0 then
     redis.call('PUBLISH', channel, cjson.encode({

@@ -102,6 +102,11 @@ async def test_a_visitor_comes_in(visited: Pair) -> None:
                 assert b"Cookie" not in head
         with_token = await visited.compare(one(call, own, ann, visited.bearer("kim")))
         assert b"\r\nX-User-Id: kim\r\n" in with_token.seen[0][0]
+    # A lineup with both: the visitor's place becomes the user's.
+    dan = b"Cookie: " + cookie() + b"\r\n"
+    for who in ((dan,), (dan, visited.bearer("dan")), (dan, visited.bearer("dan")), (dan,)):
+        await visited.compare(one("POST /api/v1/queue/lineup?room=vip", own, *who))
+        await visited.compare(one("GET /api/v1/queue/status?room=vip", own, *who))
     for purpose in (b"prefetch", b"prefetch;prerender", b"none"):
         lines = (own, ann, b"Sec-Purpose: %b\r\n" % purpose)
         for call in ("GET /tickets/gated", "GET /tickets/renews", "POST /api/v1/queue/lineup"):

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.app import VISITOR_SECRETS
 from gateway.auth.visitors import VisitorCookies
-from gateway.context import VISITORS
+from gateway.context import OBSERVERS, VISITORS
 from tests.middleware.test_authentication_cookies import FOREIGN, host
 from tests.support.gateway import Answer, Gateways, Running
 
@@ -202,4 +202,22 @@ async def test_who_passes_by_a_rule_needs_no_cookie_but_a_token_where_access_rul
     assert (await gateway.nobody("GET", "/shop/page", headers=OWN)).code == "TOKEN_REQUIRED"
     assert (await gateway.user("kim")("GET", "/shop/page")).status == 200
     # The line is for everyone.
+    assert (await gateway.nobody(*LINEUP, headers=OWN)).code == "COOKIE_REQUIRED"
+
+
+@pytest.mark.parametrize("mode", ["off", "observe"])
+async def test_a_gate_that_lets_everyone_pass_asks_no_visitor_for_a_cookie(
+    gateways: Gateways, mode: str
+) -> None:
+    gateway = await gateways.start(
+        ROUTES.replace("{identity: visitor}", f"{{identity: visitor, mode: {mode}}}")
+    )
+    for lines in ({}, OWN, FOREIGN["form"], {"Sec-Purpose": "prefetch"}):
+        answer = await gateway.nobody("GET", "/shop/page", headers=lines)
+        assert (answer.status, set_cookies(answer)) == (200, [])
+    would = gateway.app[OBSERVERS].metrics.registry.get_sample_value(
+        "gateway_room_would_refuse_total", {"room": "default", "code": "COOKIE_REQUIRED"}
+    )
+    assert (would or 0) == (4 if mode == "observe" else 0)
+    # The queue's own calls still need one, since they are about a place.
     assert (await gateway.nobody(*LINEUP, headers=OWN)).code == "COOKIE_REQUIRED"

@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from gateway.errors import BadRequest
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.factories import FILTERS, NO_FILTERS, NO_PREDICATES, PREDICATES
+from gateway.routing.filters.without_effect import WITHOUT_EFFECT
 from gateway.routing.path import parse_target
 from gateway.routing.spec.loader import parse
 from gateway.routing.spec.model import FILE, ROUTE
@@ -149,6 +150,55 @@ def test_each_name_that_is_known_and_not_supported_has_a_row_with_its_reason() -
     assert told.keys() == known.keys()
     for name, reason in known.items():
         assert told[name].replace("`", "").lower().startswith(reason.partition(";")[0].lower())
+
+
+SPRINGS_PREDICATES = (
+    "After Before Between CloudFoundryRouteService Cookie Header Host Method Path Query ReadBody RemoteAddr Version "
+    "Weight XForwardedRemoteAddr"
+)
+SPRINGS_FILTERS = (
+    "AddRequestHeader AddRequestHeadersIfNotPresent AddRequestParameter AddResponseHeader CacheRequestBody "
+    "CircuitBreaker DedupeResponseHeader FallbackHeaders JsonToGrpc LocalResponseCache MapRequestHeader "
+    "ModifyRequestBody ModifyResponseBody PrefixPath PreserveHostHeader RedirectTo RemoveJsonAttributesResponseBody "
+    "RemoveRequestHeader RemoveRequestParameter RemoveResponseHeader RequestHeaderSize RequestHeaderToRequestUri "
+    "RequestRateLimiter RequestSize Retry RewriteLocationResponseHeader RewritePath RewriteRequestParameter "
+    "RewriteResponseHeader SaveSession SecureHeaders SetPath SetRequestHeader SetRequestHostHeader SetRequestUri "
+    "SetResponseHeader SetStatus StripPrefix TokenRelay"
+)
+"""All of Spring Cloud Gateway 5.0 for WebFlux: those of its reference, and of its factories."""
+
+
+@pytest.mark.parametrize(
+    ("names", "page", "supported", "unsupported"),
+    [
+        (SPRINGS_PREDICATES, "predicates", set(PREDICATES), set(NO_PREDICATES)),
+        (SPRINGS_FILTERS, "filters", set(FILTERS), set(NO_FILTERS)),
+    ],
+)
+def test_each_predicate_and_filter_of_spring_has_a_row_that_is_right(
+    names: str, page: str, supported: set[str], unsupported: set[str]
+) -> None:
+    part = TEXT.partition("### Every predicate and filter")[2].partition("### What is not supported")[0]
+    table = part.partition(f"| {page.removesuffix('s')} |")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+    assert list(rows) == names.split()
+    for name, here in rows.items():
+        if name in unsupported:
+            assert here == "[a fault](#what-is-not-supported)"
+        elif name in WITHOUT_EFFECT:
+            assert here == f"[accepted, without effect]({page}.md#{name.lower()})"
+        else:
+            assert name in supported
+            assert here == f"[supported]({page}.md#{name.lower()})"
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_a_filter_without_effect_is_accepted_with_a_warning(name: str) -> None:
+    table = table_of(f"{{predicates: [Path=/**], filters: [{name}]}}")
+    [warning] = table.warnings
+    assert warning.rule == "no-effect"
+    assert f"{name} has no effect here: " in warning.message
+    assert warning.message.endswith("; leave it out")
 
 
 @pytest.mark.parametrize("block", _BLOCK.findall(TEXT), ids=lambda block: block.partition(":")[0])

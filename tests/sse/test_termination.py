@@ -10,6 +10,7 @@ from tests.sse.rig import ALLOWED_IN, NONE, Event, State
 
 ADMITTED = Event("kim", 5, expires_in=240.0)
 REMOVED = Event("kim", 5, "REMOVED", "ABSENT")
+MOVED = Event("kim", 5, "REMOVED", "MOVED")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,9 @@ def test_of_two_events_that_came_before_the_state_the_one_of_the_higher_ticket_i
         (NONE, None, StreamRefused("NOT_IN_QUEUE")),
         (NONE, ADMITTED, StreamRefused("NOT_IN_QUEUE")),
         (NONE, REMOVED, StreamRefused("REMOVED", "ABSENT")),
+        (NONE, MOVED, StreamRefused("MOVED")),
+        (State(ticket=5), MOVED, StreamRefused("MOVED")),
+        (State(ticket=6), MOVED, None),
     ],
 )
 def test_a_state_and_what_happened_before_it_decide_together(

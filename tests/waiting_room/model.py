@@ -123,7 +123,7 @@ class Model:
         self.tally = dict.fromkeys(
             (
                 *("admitted", "promoted", "expired", "evicted", "left", "removed", "lineups"),
-                *("parkings", "returns", "lapsed", "unclaimed"),
+                *("parkings", "returns", "lapsed", "unclaimed", "moved"),
             ),
             0,
         )
@@ -274,7 +274,7 @@ class Model:
         if self.live(user):
             return self._inside(user, ALLOWED_IN)
         if not self.position(user):
-            return (NONE, 0, 0, len(self.line), 0)
+            return self._none()
         if sighting:
             self.seen[user] = self.now
         return self._waiting(user)
@@ -304,6 +304,56 @@ class Model:
             self._expire(user)
             self._promote()
         return code
+
+    def move(self, giver: str, taker: str) -> list[object]:
+        """Whether the giver had something, and where the taker stands."""
+        self._begin()
+        for user in (giver, taker):
+            self._lapse([user])
+            if user in self.inside and not self.live(user):
+                self._expire(user)
+                self._promote()
+            self._come_back(user)
+        had = self.live(giver) or self.position(giver) > 0
+        if self.live(giver) and self.live(taker):
+            self._end(giver)
+            self.tally["left"] += 1
+            self._promote()
+        elif self.live(giver):
+            self._move_slot(giver, taker)
+        elif self.position(giver):
+            self._move_place(giver, taker)
+        self.tally["moved"] += had
+        if self.position(taker):
+            self.seen[taker] = self.now
+            return [int(had), self._waiting(taker)]
+        return [int(had), self._inside(taker, ALLOWED_IN) if self.live(taker) else self._none()]
+
+    def _move_slot(self, giver: str, taker: str) -> None:
+        if self.position(taker):
+            self.tally["promoted"] += 1
+            self._remove(taker, "ADMITTED")
+        of_users = (self.inside, self.began, self.windows, self.first_calls, self.promoted_with, self.missed)
+        for of in of_users:
+            of.pop(taker, None)
+            if giver in of:
+                of[taker] = of.pop(giver)
+
+    def _move_place(self, giver: str, taker: str) -> None:
+        tickets = dict(self.line)
+        once, own = self.missed.get(giver), self.missed.get(taker)
+        self._remove(giver, "MOVED")
+        if self.live(taker):
+            return
+        ticket = min(tickets[giver], tickets.get(taker, tickets[giver]))
+        self.line = sorted(
+            [*(place for place in self.line if place[0] != taker), (taker, ticket)],
+            key=lambda place: place[1],
+        )
+        self.missed.pop(taker, None)
+        kept = once if ticket == tickets[giver] else own
+        if kept is not None:
+            self.missed[taker] = kept
 
     def sweep(self, absent: int, hold: int) -> None:
         self._begin()
@@ -537,6 +587,9 @@ class Model:
     def _inside(self, user: str, code: int) -> Answer:
         window = (self.windows[user] + self.claim,) if user in self.windows else ()
         return (code, 0, 0, len(self.line), self._end_of(user) - self.now, *window)
+
+    def _none(self) -> Answer:
+        return (NONE, 0, 0, len(self.line), 0)
 
     def _waiting(self, user: str) -> Answer:
         return (WAITING, dict(self.line)[user], self.position(user), len(self.line), 0)

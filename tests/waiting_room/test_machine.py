@@ -53,6 +53,7 @@ durations = st.sampled_from([1, 1_000, 4_500, 10_000, 30_000])
 steps = st.one_of(st.sampled_from([1, 999, 1_000, 5_000, 5_001, 10_000, 20_000]), st.integers(1, 12_000))
 leavers = st.lists(st.tuples(st.sampled_from(["slot", "line", "both"]), users), min_size=1, max_size=6)
 reasons = st.sampled_from(["LEFT", "OPERATOR"])
+pairs_of_two = st.tuples(users, users).filter(lambda pair: pair[0] != pair[1])
 rates = st.sampled_from(["off", "off", "1/s", "3/s", "90/m", "1000/h", "1000/s"])
 relineups = st.sampled_from(["back", "back", "keep"])
 changes = st.lists(st.tuples(st.sampled_from(["arrived", "departed"]), users), min_size=1, max_size=6)
@@ -111,9 +112,13 @@ class Driver(RuleBasedStateMachine):
         reply = self.rig.run(name, *args, keys=keys)
         before, after, events = self.seen, look(self.rig), self.rig.events()
         given = defaultdict(set)
-        for user, answer in zip(lined_up, reply.answers, strict=False):
+        # The answer about the users comes last.
+        for user, answer in zip(lined_up, reply.answers[-len(lined_up) :] if lined_up else (), strict=True):
             if answer[0] == WAITING:
                 given[user].add(answer[1])
+        if name == "move":
+            # Whoever is given a slot does not wait for a turn.
+            given[args[1]] |= {ticket for _, user, ticket in events if user == args[1]}
         assert_step(before, after, events, given, lined_up)
         # 5: whoever left the line was counted as what they were told.
         kinds = [kind for kind, _, _ in events]
@@ -155,6 +160,9 @@ class Driver(RuleBasedStateMachine):
     def call_sweep(self, absent: int, scan: int, hold: int = HOLD) -> Any:
         self.rig.set_rules(absent=absent, hold=hold)
         return self.call("sweep", scan, *self.rig.follow, keys=[self.rig.keys.watch])
+
+    def call_move(self, giver: str, taker: str) -> Any:
+        return self.call("move", giver, taker, lined_up=[taker])
 
     @staticmethod
     def pairs(batch: list[tuple[str, str]]) -> list[str]:
@@ -266,6 +274,12 @@ class Beside(Driver):
     @rule(batch=leavers, reason=reasons)
     def leave(self, batch: list[tuple[str, str]], reason: str) -> None:
         self.same(self.call("leave", reason, *self.pairs(batch)), self.model.leave(batch, reason))
+
+    @rule(pair=pairs_of_two)
+    def move(self, pair: tuple[str, str]) -> None:
+        giver, taker = pair
+        reply = self.call_move(giver, taker)
+        self.same(reply, self.model.move(giver, taker))
 
     @rule(
         absent=st.sampled_from([0, ABSENT, ABSENT]),
@@ -473,6 +487,13 @@ class OlderSystem(Driver):
         self.call("leave", reason, *self.pairs(batch))
         both = {user for what, user in batch if what == "both"}
         assert not both & self.seen.line.keys()
+
+    @rule(pair=pairs_of_two)
+    def move(self, pair: tuple[str, str]) -> None:
+        giver, taker = pair
+        moved, answer = self.call_move(giver, taker).answers
+        assert not (moved and giver in self.seen.line)
+        assert (answer[0] == WAITING) is (taker in self.seen.line)
 
     @rule(absent=st.sampled_from([0, ABSENT]), scan=st.sampled_from([0, 500]))
     def sweep(self, absent: int, scan: int) -> None:

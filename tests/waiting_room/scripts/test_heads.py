@@ -140,7 +140,7 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
     head, code = head_of(read(name)), code_of(read(name))
     stated = set(
         re.findall(
-            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR)\b",
+            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
             head.split("-- Publishes", 1)[1].split(". ")[0],
         )
     )
