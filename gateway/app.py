@@ -18,8 +18,20 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from gateway.api import docs, gateway_routes, invitations, pass_keys, queue, refresh, room_acts, rooms, stream
+from gateway.api import (
+    docs,
+    draw,
+    gateway_routes,
+    invitations,
+    pass_keys,
+    queue,
+    refresh,
+    room_acts,
+    rooms,
+    stream,
+)
 from gateway.api.actuator import Actuator
+from gateway.api.draw import DRAWS, Draws
 from gateway.api.endpoints import Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward
 from gateway.api.metrics import MetricsApi
@@ -35,7 +47,7 @@ from gateway.composition.health import config_health, key_health, older_system_h
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
 from gateway.composition.operators import OperatorsFile
-from gateway.composition.rooms import WaitingRooms, waiting_rooms
+from gateway.composition.rooms import WaitingRooms, has_draws, waiting_rooms
 from gateway.composition.route_sources import RouteSources
 from gateway.composition.signing_keys import signing_keys_of
 from gateway.composition.tokens import Tokens, checking_tokens
@@ -153,6 +165,7 @@ def create_app(
     app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
+    app[DRAWS] = Draws()
     app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
     app[UNTRUSTED_PROXIES] = UntrustedProxies()
     app[UPLOADS] = Uploads(upload_limits_of(settings))
@@ -208,6 +221,7 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *queue.endpoints(settings),
         *stream.endpoints(settings),
         *pass_keys.endpoints(settings),
+        *draw.endpoints(settings),
         *docs.endpoints(settings),
     )
 
@@ -220,6 +234,7 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *gateway_routes.endpoints(settings),
         *rooms.endpoints(settings),
         *room_acts.endpoints(settings),
+        *draw.operator_endpoints(settings),
         *invitations.endpoints(settings),
         *refresh.endpoints(settings),
     )
@@ -346,7 +361,10 @@ async def rate_limiter(app: web.Application) -> AsyncIterator[None]:
 async def signing_keys(app: web.Application) -> AsyncIterator[None]:
     """The keys with which the instances sign, shared through the Redis of the rooms."""
     waiting, settings = app[WAITING_ROOMS], app[SETTINGS]
-    async with signing_keys_of(app[KEY_RING], waiting.redis, settings, app[METRICS].on_call) as keys:
+    table = app[CONFIGURATION].tables.current.table
+    async with signing_keys_of(
+        app[KEY_RING], waiting.redis, settings, app[METRICS].on_call, needed=has_draws(table)
+    ) as keys:
         app[SIGNING_KEYS] = keys
         yield
 
@@ -429,6 +447,8 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     configuration, live = app[CONFIGURATION], app[LIVE_SETTINGS]
     before, now = live.now, live.follow(new)
     await app[WAITING_ROOMS].provide(new, now)
+    if has_draws(new):
+        app[SIGNING_KEYS].need()
     if new.visitor_rooms:
         await app[VISITOR_SECRETS].need()
     app[INSTANCES].replace(new.services)

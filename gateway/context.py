@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -315,6 +315,15 @@ class PublishedKeys(Protocol):
 
     async def document(self) -> bytes:
         """The public keys as a JWKS. Raises QueueUnavailable while none are known."""
+        ...
+
+    def need(self) -> None:
+        """From now on the keys are kept up to date. Without a need there are none."""
+        ...
+
+    def sign(self, typ: str, claims: Callable[[float], Mapping[str, Any]]) -> str | None:
+        """What ``claims`` returns for the time now, in epoch seconds, as a compact JWS of the kind ``typ``; None if no
+        key may sign now."""
         ...
 
 

@@ -36,6 +36,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueStorageFull
     │   ├── RoomClosed
     │   ├── SoldOut
+    │   ├── NoDraw, BeaconTooEarly, BeaconKnown
     │   ├── RoomFull
     │   ├── TooManyLineups
     │   ├── PrefetchRefused
@@ -284,8 +285,39 @@ class NotAllowedIn(QueueError):
     code = "NOT_ALLOWED_IN"
 
 
+class RoomClosed(QueueError):
+    """The room takes no lineups now. ``opens_at``: when it opens, in epoch milliseconds; 0: no moment is known.
+    ``retry_after`` is in seconds."""
+
+    code = "ROOM_CLOSED"
+
+    def __init__(self, room: str, opens_at: int, retry_after: float) -> None:
+        self.room = room
+        self.opens_at = opens_at
+        self.retry_after = retry_after
+        super().__init__("the room is closed")
+
+
+class NoDraw(QueueError):
+    """The room has no draw, or none any more."""
+
+    code = "NO_DRAW"
+
+
+class BeaconTooEarly(QueueError):
+    """A beacon's value may be entered only after the close."""
+
+    code = "BEACON_TOO_EARLY"
+
+
+class BeaconKnown(QueueError):
+    """The beacon's value has been entered already, and can't be changed."""
+
+    code = "BEACON_KNOWN"
+
+
 class QueueWaiting(QueueError):
-    """The caller is in line and may not pass the gate yet. ``state`` is the room's own state object."""
+    """The caller is in line, or registered, and may not pass the gate yet. ``state`` is the room's own state object."""
 
     code = "QUEUE_WAITING"
 
@@ -325,19 +357,6 @@ class QueueStorageFull(QueueError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("Redis is at maxmemory")
-
-
-class RoomClosed(QueueError):
-    """The room takes no lineups now. ``opens_at``: when it opens, in epoch milliseconds; 0: no moment is known.
-    ``retry_after`` is in seconds."""
-
-    code = "ROOM_CLOSED"
-
-    def __init__(self, room: str, opens_at: int, retry_after: float) -> None:
-        self.room = room
-        self.opens_at = opens_at
-        self.retry_after = retry_after
-        super().__init__("the room is closed")
 
 
 class SoldOut(QueueError):

@@ -2,7 +2,7 @@
 --
 -- KEYS     those of a room, see includes/room.lua; what is configured is in default_capacity, default_duration and
 --          default_rules
--- KEYS[16] watch      hash, see sweep.lua
+-- KEYS[17] watch      hash, see sweep.lua
 -- ARGV[5]  follow     as in sweep.lua
 -- ARGV[6]  follow_ms  as in sweep.lua
 -- ARGV[7]  starting   '1': the instance has just started; '0': it goes on with other limits
@@ -22,13 +22,14 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
 --- @include rules
 --- @include older
 --- @include summary
-local watch = KEYS[16]
+local watch = KEYS[17]
 local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do

@@ -1,7 +1,7 @@
 -- doors: an operator closes a room, reopens it, says that it is sold out, or removes all users from the line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] audit  stream, see includes/audit.lua
+-- KEYS[17] audit  stream, see includes/audit.lua
 -- ARGV[5]  act    'close', 'reopen', 'sold_out' or 'empty'
 -- ARGV[6]  till   to close until this moment (epoch ms); '' until an operator reopens the room
 -- ARGV[7]  by     the operator's name
@@ -18,13 +18,14 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
 --- @include doors
 --- @include audit
 --- @include summary
-local audit, act, till, by, why = KEYS[16], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local audit, act, till, by, why = KEYS[17], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 do
   local wrong = unsound_audit(audit, by) or wrong_type_of_kept()
@@ -43,11 +44,11 @@ local function state()
   if rule.sold_out then
     return 'sold out'
   end
-  return rule.closed and (rule.opens_at > 0 and 'closed until ' .. as_ticket(rule.opens_at) or 'closed') or 'open'
+  return rule.closed and (rule.closed_until > 0 and 'closed until ' .. as_ticket(rule.closed_until) or 'closed') or 'open'
 end
 
-local before, values = state(), rules_of(stored_limits[6] or '')
-local places = waiting + parked_count
+local before, values = state(), rules_of(stored_limits[7] or '')
+local places = waiting + parked_count + registered_count()
 if act == 'close' then
   values.closed, values['until'] = '1', till ~= '' and as_ticket(till) or nil
 elseif act == 'reopen' then
@@ -56,6 +57,7 @@ elseif act == 'sold_out' then
   values.sold_out = '1'
 else
   values.emptying, values.emptied_at = as_ticket(highest_ticket()), as_ticket(now)
+  values.emptied_number = redis.call('HGET', settings, 'registrations') or '0'
 end
 -- Before it takes effect, for the reasons given in limits.lua.
 keep_pace(true)
@@ -67,4 +69,4 @@ else
 end
 end_places(MOST)
 promote()
-return { summary(rule.emptying ~= nil and (waiting > 0 or parked_count > 0)) }
+return { summary(rule.emptying ~= nil and waiting + parked_count + may_withdraw() > 0) }

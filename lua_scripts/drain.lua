@@ -2,8 +2,8 @@
 -- is a later sighting.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] instances  zset, see beat.lua
--- KEYS[17] there      set: users with an open stream at the dead instance
+-- KEYS[17] instances  zset, see beat.lua
+-- KEYS[18] there      set: users with an open stream at the dead instance
 -- ARGV[5]  dead       the instance's id
 -- ARGV[6]  dead_ms    as in beat.lua; an instance that is alive again is left alone
 --
@@ -14,9 +14,10 @@
 --- @include room
 --- @include rate
 --- @include place
+--- @include opening
 --- @include presence
 --- @include summary
-local instances, there = KEYS[16], KEYS[17]
+local instances, there = KEYS[17], KEYS[18]
 local dead, dead_ms = ARGV[5], tonumber(ARGV[6])
 
 do

@@ -3,8 +3,8 @@
 -- KEYS     those of a room, see includes/room.lua
 -- ARGV[5]  user  the user id
 --
--- Returns  {summary, state, ticket, position, since, seen}; state: NONE (also for an expired session), WAITING, PARKED
---          or ALLOWED_IN. ticket as text and position: of a user in line; since: the epoch millisecond of the
+-- Returns  {summary, state, ticket, position, since, seen}; state: NONE (also for an expired session), REGISTERED,
+--          WAITING, PARKED or ALLOWED_IN. ticket as text and position: of a user in line; since: the epoch millisecond of the
 --          admission, or of parking; seen: that of the last sighting, or of the last gated request. '' where unknown
 -- Publishes nothing.
 --
@@ -13,6 +13,7 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include summary
@@ -29,6 +30,10 @@ local function found()
     return 'ALLOWED_IN', '', '', millisecond(since), millisecond(activity)
   end
   local ticket, position = redis.call('ZSCORE', line, user), position_of(user)
+  if rule.opening and counts(redis.call('ZSCORE', registered, user))
+    and not (ticket and (rule.opening.phase == 'gathering' or tonumber(ticket) <= rule.opening.base)) then
+    return 'REGISTERED', '', '', '', ''
+  end
   if ticket then
     return 'WAITING', as_ticket(ticket), position, '', millisecond(absent)
   end

@@ -4,7 +4,7 @@
 -- KEYS     those of a room, see includes/room.lua
 -- ARGV[5…] users  user ids, at most 256; an id may occur several times
 --
--- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), NONE, SOLD_OUT
+-- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), REGISTERED, NONE, SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user who was in
 --           both line and hash, and for each user promoted.
 --
@@ -16,6 +16,7 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include claims
@@ -94,6 +95,9 @@ local function refuse(user, place)
       return renew(user, began_at(user), windows and redis.call('ZSCORE', claims, user))
     end
     place = redis.call('ZSCORE', line, user)
+  end
+  if rule.opening and is_registered(user, place) then
+    return registration()
   end
   if not place then
     return answer_none()

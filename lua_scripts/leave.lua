@@ -1,7 +1,8 @@
--- leave: each of these users gives up a slot or a place in line, or an operator removes it. A parked user has a place.
+-- leave: each of these users gives up a slot or a place in line, or an operator removes it. Parked and
+-- registered users have a place.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] audit   stream, see includes/audit.lua
+-- KEYS[17] audit   stream, see includes/audit.lua
 -- ARGV[5]  reason  'LEFT' (the user leaves) or 'OPERATOR'
 -- ARGV[6]  by      the operator's name, '' if the user leaves
 -- ARGV[7]  why     the operator's reason, or ''
@@ -17,13 +18,14 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include claims
 --- @include promote
 --- @include audit
 --- @include summary
-local reason, audit, by, why = ARGV[5], KEYS[16], ARGV[6], ARGV[7]
+local reason, audit, by, why = ARGV[5], KEYS[17], ARGV[6], ARGV[7]
 local FIRST_PAIR = 8
 local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
 local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
@@ -78,10 +80,18 @@ local function give_up(what, user)
   return ticket and LEFT_LINE or NOTHING
 end
 
+-- The state of a user who has a place, for the audit.
+local function state_before(user)
+  if rule.opening and is_registered(user, redis.call('ZSCORE', line, user)) then
+    return 'REGISTERED'
+  end
+  return redis.call('ZSCORE', parked, user) and 'PARKED' or 'WAITING'
+end
+
 local answers = { false }
 for at = FIRST_PAIR, #ARGV, 2 do
   local user = ARGV[at + 1]
-  local in_line = reason == 'OPERATOR' and redis.call('ZSCORE', parked, user) and 'PARKED' or 'WAITING'
+  local in_line = reason == 'OPERATOR' and state_before(user)
   local left = give_up(ARGV[at], user)
   if reason == 'OPERATOR' and left ~= NOTHING then
     note_change({ audit, by, why }, 'remove', '', user, left == LEFT_SLOT and 'ALLOWED_IN' or in_line, 'NONE')

@@ -1,7 +1,7 @@
 -- limits: an operator changes a room's limits, pauses or resumes it.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] audit         stream, see includes/audit.lua
+-- KEYS[17] audit         stream, see includes/audit.lua
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
@@ -23,6 +23,7 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
@@ -30,7 +31,7 @@
 --- @include audit
 --- @include summary
 local new_capacity, new_duration, new_paused, lift, new_rules = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
-local audit, by, why = KEYS[16], ARGV[10], ARGV[11]
+local audit, by, why = KEYS[17], ARGV[10], ARGV[11]
 
 do
   local wrong = unsound_audit(audit, by) or wrong_type_of_kept()
@@ -112,7 +113,7 @@ end
 -- user who gets a new slot says nothing about how long others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
-  paused = new_paused == '1' or rule.emptying ~= nil
+  paused = new_paused == '1' or rule.under_way or rule.emptying ~= nil
   write('HSET', settings, 'paused', new_paused)
 end
 if lift or new_rules ~= '' then

@@ -1,17 +1,20 @@
 -- lineup: each of these users lines up, first come first served. A parked user returns with the same ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] lineups       hash, see includes/lineups.lua
--- KEYS[17] last_lineups  zset, likewise
--- KEYS[18…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
+-- KEYS[17] lineups       hash, see includes/lineups.lua
+-- KEYS[18] last_lineups  zset, likewise
+-- KEYS[19] draw          hash, see gather.lua
+-- KEYS[20…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
 -- ARGV[5…] users         user ids, at most 256. With invitations three per user: user id, how often the invitation may be
 --                        used (0: the user has none), until when (epoch ms)
 --
 -- Returns  {summary (includes/summary.lua), answer per user (includes/place.lua)…}; codes:
---          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING.
+--          ADMITTED (a slot is free and it is the user's turn), ALLOWED_IN (already; not renewed), WAITING, REGISTERED
+--          (in the pre-queue, with what the user's salt is made of if there is a draw).
 --          Refused, with nothing changed for this user: FULL (Redis is at maxmemory and the user has no place yet),
 --          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS, NOT_ELIGIBLE (no place yet, and no good invitation),
---          CLOSED (the user has no place), SOLD_OUT
+--          CLOSED (the room takes no lineups), UNPREPARED (call gather.lua, then line the user up again),
+--          SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -20,6 +23,8 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
+--- @include closing
 --- @include parking
 --- @include session
 --- @include claims
@@ -27,9 +32,9 @@
 --- @include lineups
 --- @include invitations
 --- @include summary
-local lineups, last_lineups = KEYS[16], KEYS[17]
+local lineups, last_lineups, draw = KEYS[17], KEYS[18], KEYS[19]
 local log = { lineups, last_lineups }
-local FIRST_INVITATION = 18
+local FIRST_INVITATION = 20
 local FIRST_USER = 5
 
 do
@@ -38,9 +43,18 @@ do
     return wrong
   end
 end
+if rule.opening or rule.prequeue > 0 then
+  local wrong = wrong_type(draw, 'hash')
+  if wrong then
+    return wrong
+  end
+end
 
 -- Tested before the first write. Free slots still go to the line: promoting needs no more memory than it frees.
 local full = out_of_memory()
+if not full then
+  close_if_due()
+end
 promote()
 local ticket = highest_ticket()
 
@@ -57,6 +71,30 @@ local function queue(user, place)
   done.lineups = done.lineups + 1
   sighted(user)
   return answer_waiting(ticket, waiting)
+end
+
+-- What the users' salts are made of; read once.
+local salt_key
+
+local function registered_answer()
+  salt_key = salt_key or redis.call('HGET', draw, 'salt_key') or ''
+  return registration(salt_key)
+end
+
+local function register(user)
+  if not rule.opening or rule.opening.phase ~= 'gathering' then
+    return { UNPREPARED, 0, 0, waiting, 0 }
+  end
+  if full then
+    return answer_refused(FULL)
+  end
+  local count = registered_count()
+  if count >= MOST_REGISTERED or (rule.max_waiting > 0 and waiting + parked_count + count >= rule.max_waiting) then
+    return answer_refused(ROOM_FULL)
+  end
+  write('ZADD', registered, write('HINCRBY', settings, 'registrations', 1), user)
+  done.registrations = done.registrations + 1
+  return registered_answer()
 end
 
 local function line_up(user)
@@ -94,18 +132,28 @@ local function line_up(user)
     return answer_waiting(as_ticket(redis.call('ZSCORE', line, user)), position_of(user))
   end
   local place = redis.call('ZSCORE', line, user)
+  if rule.opening and is_registered(user, place) then
+    return registered_answer()
+  end
   if place and rule.keeps_place then
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
   end
   if rule.closed and not place then
-    return answer_closed(rule.opens_at)
+    return answer_closed(rule.closed_until > 0 and math.max(rule.closed_until, rule.opens_at) or 0)
+  end
+  local way = not place and (rule.opening or rule.opens_at + rule.closes_at > 0) and entrance()
+  if way == 'gather' then
+    return register(user)
+  end
+  if way == 'closed' then
+    return answer_closed(rule.opens_at > now and rule.opens_at or 0)
   end
   if full and not place then
     return answer_refused(FULL)
   end
   if place or paused or waiting > 0 or held >= capacity or admissions_left == 0 or tokens_left() == 0 then
-    if not place and rule.max_waiting > 0 and waiting + parked_count >= rule.max_waiting then
+    if not place and rule.max_waiting > 0 and waiting + unplaced() + parked_count >= rule.max_waiting then
       return answer_refused(ROOM_FULL)
     end
     return queue(user, place)
@@ -119,7 +167,7 @@ end
 -- Lines up, and counts the lineup unless it is refused.
 local function line_up_and_note(user)
   local answer = line_up(user)
-  if answer[1] <= ADMITTED then
+  if answer[1] <= ADMITTED or answer[1] == REGISTERED then
     note_lineup(log, user)
   end
   return answer

@@ -6,7 +6,7 @@
 -- ARGV[6]  to    the user who gets it
 --
 -- Returns  {summary, whether from had a place or slot 0/1, answer of to (includes/place.lua)}; codes: ALLOWED_IN (not
---          renewed), WAITING, NONE (neither of them has anything)
+--          renewed), WAITING, REGISTERED, NONE (neither of them has anything)
 -- Publishes UNCLAIMED for a user removed for a slot not claimed in time, MOVED for from in line, ADMITTED for to in line
 --           who gets a slot, and for each user promoted.
 --
@@ -17,6 +17,7 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include claims
@@ -88,6 +89,20 @@ local function move_place(ticket)
   move_entry(missed)
 end
 
+-- A registration becomes the other user's until the close, with its number. From then on entries can't change hands.
+local function move_registration()
+  if not rule.opening or rule.opening.phase ~= 'gathering' or not is_registered(from) then
+    return false
+  end
+  local place = redis.call('ZSCORE', line, to)
+  if place or is_registered(to, place) then
+    withdraw(from)
+  else
+    move_entry(registered)
+  end
+  return true
+end
+
 local function count()
   if type(redis.pcall('HINCRBY', tally, 'moved', 1)) == 'table' then
     write('HSET', tally, 'moved', 1)
@@ -120,7 +135,7 @@ local function move()
       move_place(ticket)
     end
     tell('MOVED', { { from, as_ticket(ticket) } })
-  else
+  elseif slot_of_to or not move_registration() then
     return false
   end
   count()
@@ -133,6 +148,9 @@ local function answer()
     return answer_inside(ALLOWED_IN, left, claim_by(to))
   end
   local ticket = redis.call('ZSCORE', line, to)
+  if rule.opening and is_registered(to, ticket) then
+    return registration()
+  end
   if not ticket then
     return answer_none()
   end

@@ -2,7 +2,7 @@
 -- back in line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] here   set: users with an open stream at this instance
+-- KEYS[17] here   set: users with an open stream at this instance
 -- ARGV[5…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
 --
 -- Returns  {summary}
@@ -15,12 +15,13 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include promote
 --- @include presence
 --- @include summary
-local here = KEYS[16]
+local here = KEYS[17]
 local FIRST_PAIR = 5
 
 do

@@ -5,7 +5,8 @@
 -- ARGV[5]  sighting  '1': the call counts as a sighting of the users; '0': it does not (the regular updates)
 -- ARGV[6…] users     user ids, at most 256; without any, only the room's numbers are returned
 --
--- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, NONE (also for an expired session), SOLD_OUT
+-- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, REGISTERED, NONE (also for an expired session),
+--          SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user who was in
 --           both, and for each user promoted.
 --
@@ -17,6 +18,7 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include claims
@@ -45,6 +47,9 @@ local function look(user)
     end
   end
   local ticket = redis.call('ZSCORE', line, user)
+  if rule.opening and is_registered(user, ticket) then
+    return registration()
+  end
   if not ticket then
     return answer_none()
   end

@@ -3,9 +3,9 @@
 -- or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[16] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)
--- KEYS[17] lineups       hash, see includes/lineups.lua
--- KEYS[18] last_lineups  zset, likewise
+-- KEYS[17] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)
+-- KEYS[18] lineups       hash, see includes/lineups.lua
+-- KEYS[19] last_lineups  zset, likewise
 -- ARGV[5]  scan          how many entries of the hash to scan in this step; 0: none
 -- ARGV[6]  follow        whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
 -- ARGV[7]  follow_ms     milliseconds after its last sign for which it counts as running
@@ -22,15 +22,17 @@
 --- @include rate
 --- @include tickets
 --- @include place
+--- @include opening
 --- @include parking
 --- @include session
 --- @include claims
+--- @include closing
 --- @include promote
 --- @include older
 --- @include doors
 --- @include lineups
 --- @include summary
-local watch, lineups, last_lineups = KEYS[16], KEYS[17], KEYS[18]
+local watch, lineups, last_lineups = KEYS[17], KEYS[18], KEYS[19]
 local log = { lineups, last_lineups }
 local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
@@ -244,7 +246,7 @@ end
 -- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
 -- Returns how many users it examined.
 local function part_with_absent(watching, most)
-  if rule.emptying or rule.absent_ms == 0 or now - watching < rule.absent_ms or most <= 0 then
+  if rule.under_way or rule.emptying or rule.absent_ms == 0 or now - watching < rule.absent_ms or most <= 0 then
     return 0
   end
   local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - rule.absent_ms, 'LIMIT', 0, most)
@@ -333,6 +335,7 @@ if not following then
   looked = looked + end_holds(watching, MOST - looked)
   looked = looked + part_with_absent(watching, MOST - looked)
 end
+close_if_due()
 looked = looked + end_places(MOST - looked)
 promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.

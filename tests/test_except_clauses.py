@@ -79,6 +79,7 @@ ALLOWED = {
     + "it is started again at the next attempt",
     "waiting_room/events.py Subscription._keep Exception": LOGGED + "the subscription is made anew",
     "waiting_room/events.py Subscription._receive Exception": LOGGED + "the other events must be told",
+    "waiting_room/opening.py Opener.keep Exception": LOGGED + "the next sweep tries again",
     "waiting_room/rooms.py Rooms.__getitem__ KeyError": "one look-up of a name",
     "waiting_room/redis/wire.py check_address ValueError": "Python's ssl refuses values so",
     "server/connection.py Guard._feed Exception": LOGGED

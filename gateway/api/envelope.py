@@ -34,8 +34,11 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.RoomNotFound: 404,
     errors.NotInQueue: 404,
     errors.NotAllowedIn: 404,
+    errors.NoDraw: 404,
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
+    errors.BeaconTooEarly: 409,
+    errors.BeaconKnown: 409,
     errors.SoldOut: 410,
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
@@ -113,6 +116,17 @@ def json_response(
     content["timestamp"] = timestamp(time.time())
     content["traceId"] = context.trace_id
     return JsonResponse(encode(content), status=status, headers=headers)
+
+
+def envelope(context: RequestContext, key: str) -> dict[str, Any]:
+    """The members that every success has, with the message ``key``."""
+    text = message(context.locale, key)
+    return {
+        "success": True,
+        "message": text,
+        "timestamp": timestamp(time.time()),
+        "traceId": context.trace_id,
+    }
 
 
 def success(context: RequestContext, key: str, **members: Any) -> JsonResponse:

@@ -20,9 +20,12 @@ from gateway.context import (
     OBSERVERS,
     PASSES,
     ROOMS,
+    SIGNING_KEYS,
     Handler,
+    PublishedKeys,
     RequestContext,
 )
+from gateway.draw.receipts import RECEIPT_TYPE, receipt_for
 from gateway.errors import (
     BadRequest,
     NotAllowedIn,
@@ -31,6 +34,7 @@ from gateway.errors import (
     PrefetchRefused,
     QueueError,
     QueueStorageFull,
+    QueueUnavailable,
     RoomClosed,
     RoomFull,
     SoldOut,
@@ -55,15 +59,15 @@ FULL_RETRY_SECONDS = (5.0, 15.0)
 """Memory and places become free as users leave, or when an operator adds some. Each caller gets a random time from this
 range."""
 
-CLOSED_RETRY_SECONDS = (60.0, 300.0)
-"""When to ask a closed room again. Each caller gets a random time from this range, or a shorter one if it opens
-sooner."""
-
 _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
     StateKind.ALLOWED_IN: "lineup.already",
     StateKind.WAITING: "lineup.waiting",
+    StateKind.REGISTERED: "lineup.registered",
 }
+CLOSED_RETRY_SECONDS = (60.0, 300.0)
+"""When to ask a closed room again. Each caller gets a random time from this range, or a shorter one if it opens
+sooner."""
 
 
 def room_name(context: RequestContext) -> str:
@@ -124,6 +128,30 @@ def issue_pass(passes: Passes, context: RequestContext, state: State) -> None:
         )
 
 
+def with_receipt(keys: PublishedKeys, state: State, user: str) -> State:
+    """The state with a signed receipt, if the call has registered ``user`` for a draw. Raises QueueUnavailable if no
+    key is known yet; the registration stands, and lining up again brings the receipt."""
+    if not state.salt:
+        return state
+    receipt = signed_receipt(keys, state.room, user, state.salt)
+    return state._replace(receipt=receipt)
+
+
+def signed_receipt(keys: PublishedKeys, room: str, user: str, salt: bytes) -> str:
+    """The receipt of a user who took part with this salt. Raises QueueUnavailable if no key is known yet."""
+    signed = keys.sign(RECEIPT_TYPE, lambda now: receipt_for(room, user, salt, int(now)).claims())
+    if signed is None:
+        raise QueueUnavailable("the signing keys are not known yet", retry_after=1.0)
+    return signed
+
+
+def _closed(state: State) -> RoomClosed:
+    wait = random.uniform(*CLOSED_RETRY_SECONDS)
+    if state.opens_at:
+        wait = min(wait, max(1.0, (state.opens_at - state.server_time) / 1000))
+    return RoomClosed(state.room, state.opens_at, wait)
+
+
 def invitation_of(
     call: StateCall, context: RequestContext, table: RouteTable, invitations: Invitations
 ) -> Invitation | None:
@@ -152,20 +180,13 @@ def refusal_of(state: State) -> QueueError | None:
             return RoomFull(random.uniform(*FULL_RETRY_SECONDS))
         case StateKind.TOO_MANY_LINEUPS:
             return TooManyLineups(state.expires_in)
-        case StateKind.NOT_ELIGIBLE:
-            return NotEligible()
         case StateKind.CLOSED:
             return _closed(state)
+        case StateKind.NOT_ELIGIBLE:
+            return NotEligible()
         case StateKind.SOLD_OUT:
             return SoldOut()
     return None
-
-
-def _closed(state: State) -> RoomClosed:
-    wait = random.uniform(*CLOSED_RETRY_SECONDS)
-    if state.opens_at:
-        wait = min(wait, max(1.0, (state.opens_at - state.server_time) / 1000))
-    return RoomClosed(state.room, state.opens_at, wait)
 
 
 class StateCall(NamedTuple):
@@ -190,7 +211,13 @@ def _answer_status(context: RequestContext, admissions: Admissions, state: State
         raise refusal
     if state.kind is StateKind.NONE:
         raise NotInQueue
-    key = "status.waiting" if state.waiting else "status.allowed_in"
+    key = (
+        "status.waiting"
+        if state.waiting
+        else "status.registered"
+        if state.registered
+        else "status.allowed_in"
+    )
     return state_response(context, key, state)
 
 
@@ -228,6 +255,7 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     state = await _state_of(request, call, invitation)
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
+    state = with_receipt(request.app[SIGNING_KEYS], state, caller(context))
     return call.answer(context, request.app[ADMISSIONS], state)
 
 

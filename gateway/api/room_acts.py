@@ -14,7 +14,7 @@ from gateway.api.actuator import BASE
 from gateway.api.body import read_body
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import success
-from gateway.api.rooms import MAX_BYTES, MAX_REASON, is_reason, requested_room, shown
+from gateway.api.rooms import MAX_BYTES, MAX_REASON, is_reason, requested_room, room_shown
 from gateway.context import CONTEXT, OPERATOR, UPLOADS
 from gateway.errors import BadRequest, FieldError
 from gateway.settings.model import Settings
@@ -100,7 +100,7 @@ async def _act(act: str, request: web.Request) -> web.StreamResponse:
     body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     order = parse_order(body, act, time.time())
     summary = await _carry_out(room, act, order, request[OPERATOR].name)
-    return success(request[CONTEXT], "room.changed", data=await shown(room, summary))
+    return success(request[CONTEXT], "room.changed", data=await room_shown(room, summary))
 
 
 async def _carry_out(room: Room, act: str, order: Order, by: str) -> Summary:

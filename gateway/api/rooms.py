@@ -22,11 +22,11 @@ from gateway.context import CONFIGURATION, CONTEXT, OPERATOR, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
 from gateway.observability.logging import timestamp
 from gateway.query import values_of
-from gateway.routing.spec.value_types import COUNT, LINEUPS, MODE, RATE, RELINEUP, TIME, ValueType
+from gateway.routing.spec.value_types import COUNT, LINEUPS, MODE, MOMENT, RATE, RELINEUP, TIME, ValueType
 from gateway.settings.model import Settings
 from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
-from gateway.waiting_room.rules import RULE_NAMES, TIME_NAMES, Value
+from gateway.waiting_room.rules import COUNT_NAMES, RULE_NAMES, TIME_NAMES, Value, shown
 from gateway.waiting_room.state import REASONS, Doors, Following, Left, Summary
 from gateway.waiting_room.whereabouts import Whereabouts
 
@@ -38,6 +38,8 @@ _WRITTEN: Final[Mapping[str, ValueType[Any]]] = {
     "max_waiting": COUNT,
     "lineups_per_minute": LINEUPS,
     "mode": MODE,
+    "opens_at": MOMENT,
+    "closes_at": MOMENT,
 }
 """Settings that are no times."""
 
@@ -132,10 +134,16 @@ def room_object(
         "soldOut": Doors.SOLD_OUT in summary.doors,
         "waiting": summary.waiting,
         "parked": summary.parked,
+        "registered": summary.registered,
         "allowedIn": summary.allowed_in,
     }
-    if summary.opens_at:
-        content["opensAt"] = summary.opens_at
+    opening = summary.opening
+    if opening is not None:
+        moments = {"opensAt": opening.opens_at, "closesAt": opening.closes_at}
+        content |= {name: moment for name, moment in moments.items() if moment}
+        content["opening"] = opening.phase.value or opening.entrance
+    if summary.closed_until:
+        content["opensAt"] = summary.closed_until
     wait = summary.wait_at(summary.waiting + 1)
     if wait is not None:
         content["admissionsPerSecond"] = round(summary.rate, 3)
@@ -146,7 +154,7 @@ def room_object(
         content["waitingWithoutStreamHere"] = max(0, summary.waiting - summary.following.streams)
     if settings:
         content["settings"] = {
-            name: {"value": f"{value:g}s" if name in TIME_NAMES else value, "from": source}
+            name: {"value": value if name in COUNT_NAMES else shown(name, value), "from": source}
             for name, (value, source) in settings.items()
         }
     return content
@@ -214,14 +222,14 @@ def requested_room(request: web.Request) -> Room:
     return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
 
-async def shown(room: Room, summary: Summary) -> dict[str, Any]:
+async def room_shown(room: Room, summary: Summary) -> dict[str, Any]:
     """The room as operators see it, with its settings."""
     return room_object(room.name, summary, await room.settings())
 
 
 async def _overview(room: Room) -> dict[str, Any]:
     """The room, and which instance was asked."""
-    content = await shown(room, await room.overview())
+    content = await room_shown(room, await room.overview())
     content["gateway"] = {"instance": room.presence.instance, "version": __version__}
     return content
 
@@ -252,7 +260,7 @@ async def change(request: web.Request) -> web.StreamResponse:
         by=request[OPERATOR].name,
         reason=change.reason,
     )
-    return success(request[CONTEXT], "room.changed", data=await shown(room, summary))
+    return success(request[CONTEXT], "room.changed", data=await room_shown(room, summary))
 
 
 async def find(request: web.Request) -> web.StreamResponse:
@@ -302,11 +310,11 @@ async def audit(request: web.Request) -> web.StreamResponse:
     return success(request[CONTEXT], "room.audit", data=entries)
 
 
-def is_reason(value: object) -> bool:
-    """Whether a value may be an operator's reason."""
+def is_reason(value: object, longest: int = MAX_REASON) -> bool:
+    """Whether this is a text that may be an operator's, of at most ``longest`` characters."""
     return (
         isinstance(value, str)
-        and len(value) <= MAX_REASON
+        and len(value) <= longest
         # Cc are control characters, and a Cs can't be sent to Redis.
         and not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)
     )
@@ -349,6 +357,6 @@ def _written(kind: ValueType[T], value: object) -> T | None:
     elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         # JSON has only one kind of number, and 500.0 is a whole one.
         text = str(int(value)) if "integer" in kind.types else ""
-    elif kind is RATE and text.lower() == "false":
+    elif (kind is RATE or kind is MOMENT) and text.lower() == "false":
         text = ""
     return kind.read(text)

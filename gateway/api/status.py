@@ -21,6 +21,12 @@ def status_json(room: str, state: UserState) -> str:
     )
 
 
+def registration_json(room: str, state: UserState) -> str:
+    """The status object of a registered user, as compact JSON; ``room`` is JSON already. Moments are in epoch
+    milliseconds by Redis's clock."""
+    return f'{{"room":{room},"opensAt":{state.opens_at},"serverTime":{state.server_time},"registered":{state.total}}}'
+
+
 def _seconds(wait: float) -> int:
     """An estimate for people in whole seconds, at least 1: a user who waits never sees 0."""
     return max(1, round(wait))
@@ -31,6 +37,9 @@ def state_json(room: str, state: State, token: str = "") -> str:
     any. Clients of the older system recognise "allowed in" by the missing ``data``."""
     if state.waiting:
         return f'"state":"WAITING","data":{status_json(room, state)}'
+    if state.registered:
+        receipt = f',"receipt":"{state.receipt}"' if state.receipt else ""
+        return f'"state":"REGISTERED","data":{registration_json(room, state)[:-1]}{receipt}}}'
     members = f'"state":"ALLOWED_IN","room":{room},"expiresInSeconds":{math.ceil(state.expires_in)}'
     if state.claim_by:
         members += f',"claimBy":{state.claim_by}'

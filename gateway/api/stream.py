@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
 from gateway.api.queue import QUEUE, caller, room_name
-from gateway.api.status import status_json
+from gateway.api.status import registration_json, status_json
 from gateway.auth.passes import Passes
 from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, OBSERVERS, ROOMS, RequestContext
 from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
@@ -37,6 +37,8 @@ class EventRenderer:
 
     def status(self, state: UserState) -> str:
         """The status object."""
+        if state.kind == "REGISTERED":
+            return registration_json(self._room_json, state)
         return status_json(self._room_json, state)
 
     @property
@@ -91,9 +93,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     ended = has_ended(request.headers)
     late = context.visitor is None and context.principal is not None and context.principal.late
     if (ended or late) and (state := await _state(app[ROOMS][room_name(context)], user)) is not None:
-        if late and not state.waiting:
+        if late and not state.pending:
             raise TokenExpired
-        if ended and not state.waiting:
+        if ended and not state.pending:
             # The last event still holds. This status stops a browser's reconnects for good.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
     response = stream_response(context)

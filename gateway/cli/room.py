@@ -18,17 +18,20 @@ from urllib.request import Request
 from gateway.cli.client import OPENER, own_url, within
 from gateway.cli.draw import add_verify_to
 from gateway.cli.parsing import Commands, utf8
+from gateway.draw.published import MAX_BYTES
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
 from gateway.settings.types import HTTP_URL
 
 TIMEOUT_SECONDS = 10.0
-_ANSWER_BYTES = 16 * 1024 * 1024
+_ANSWER_BYTES = MAX_BYTES
 _NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
+_NOT_FOUND = frozenset({"ROOM_NOT_FOUND", "NOT_IN_QUEUE", "NO_DRAW"})
+_MOMENTS = ("since", "lastSeen", "opensAt", "closesAt")
 _RULES = (
     *("absent", "hold", "max_session", "claim", "rate"),
-    *("relineup", "max_waiting", "lineups_per_minute", "mode"),
+    *("relineup", "max_waiting", "lineups_per_minute", "mode", "opens_at", "closes_at"),
 )
 
 
@@ -85,13 +88,28 @@ def add_to(commands: Commands, files: object = None) -> None:
     )
     audit.set_defaults(run=_run, call=_audit)
 
+    beacon = kinds.add_parser(
+        "beacon",
+        parents=[common],
+        help="enter the public random value that a draw waits for, after the close",
+    )
+    beacon.add_argument("value", type=utf8, metavar="VALUE", help="exactly as it was published")
+    beacon.set_defaults(run=_run, call=_beacon)
+
+    draw = kinds.add_parser(
+        "draw",
+        parents=[common],
+        help="print what is published of a draw, as JSON; after the opening the file that verify reads",
+    )
+    draw.set_defaults(run=_run, call=_draw)
+
     add_verify_to(kinds, files)
 
     doors = _add_doors(kinds, common)
-    for one in (change, pause, resume, remove, *doors, invite):
+    for one in (change, pause, resume, remove, *doors, invite, beacon):
         one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
 
-    for one in (change, pause, resume, remove, *doors, find, invite, audit):
+    for one in (change, pause, resume, remove, *doors, find, invite, audit, beacon, draw):
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
@@ -149,6 +167,15 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
         type=utf8,
         metavar="MODE",
         help="on; off: everyone is allowed in; observe: gates let everyone pass, and count",
+    )
+    change.add_argument(
+        "--opens-at",
+        type=utf8,
+        metavar="MOMENT",
+        help="before it the room takes no lineups, as 2026-12-01T20:00:00+09:00; off: no such moment",
+    )
+    change.add_argument(
+        "--closes-at", type=utf8, metavar="MOMENT", help="from it on the room takes no lineups; off: never"
     )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
@@ -273,6 +300,15 @@ def _audit(options: argparse.Namespace) -> Call:
     return "GET", f"{_path(options.room)}/audit?{urlencode({'limit': options.limit})}", None
 
 
+def _beacon(options: argparse.Namespace) -> Call:
+    reason = {} if options.reason is None else {"reason": options.reason}
+    return "POST", f"{_path(options.room)}/beacon", {"value": options.value} | reason
+
+
+def _draw(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/draw", None
+
+
 def _path(room: str) -> str:
     return f"/actuator/rooms/{quote(room, safe='')}"
 
@@ -319,7 +355,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
         print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", end="" if sys.stdout.isatty() else "\n")
     if again and options.json:
         print(escaped(json.dumps(data, ensure_ascii=False)))
-    elif options.json:
+    elif options.json or options.call is _draw:
         print(escaped(json.dumps(data, ensure_ascii=False, indent=2)))
     elif data is None:
         print(escaped(answer.get("message", "done")))
@@ -330,7 +366,11 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
     elif options.call is _find:
         print(_described(_for_reading(data)))
     else:
-        print("\n\n".join(_described(one) for one in (data if isinstance(data, list) else [data])))
+        print(
+            "\n\n".join(
+                _described(_with_moments(one)) for one in (data if isinstance(data, list) else [data])
+            )
+        )
     return 0
 
 
@@ -360,9 +400,14 @@ def escaped(text: str) -> str:
 def _for_reading(user: dict[str, Any]) -> dict[str, Any]:
     """What is known of a user, with times as people read them."""
     known = {name: value for name, value in user.items() if value is not None}
-    known |= {name: _moment(known[name]) for name in ("since", "lastSeen") if name in known}
+    known = _with_moments(known)
     known["streams"] = ", ".join(each["instance"] for each in user["streams"]) or "none"
     return known
+
+
+def _with_moments(content: dict[str, Any]) -> dict[str, Any]:
+    """The object with moments as people read them."""
+    return content | {name: _moment(content[name]) for name in _MOMENTS if name in content}
 
 
 def _moment(milliseconds: int) -> str:
@@ -484,7 +529,7 @@ def _refusal(status: int, body: bytes, token: str | None) -> str:
     for field in fields:
         value = f"={field['value']}" if "value" in field else ""
         lines.append(f"  {field.get('field')}{value}: {field.get('reason')}")
-    if status == 404 and token is not None and error.get("code") not in {"ROOM_NOT_FOUND", "NOT_IN_QUEUE"}:
+    if status == 404 and token is not None and error.get("code") not in _NOT_FOUND:
         lines.append(
             "  (a gateway started without MANAGEMENT_TOKEN and OPERATORS_FILE refuses every change so)"
         )

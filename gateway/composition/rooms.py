@@ -18,13 +18,13 @@ from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from gateway.sse.hub import StreamTimings
 from gateway.sse.registry import StreamLimit
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.keys import DEFAULT_ROOM
-from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
 from gateway.waiting_room.rooms import Rooms
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, RoomRules
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, Prequeue, RoomRules
 
 T = TypeVar("T")
 
@@ -108,6 +108,11 @@ def room_limits(settings: Settings, table: RouteTable) -> dict[str, ConfiguredLi
     return limits
 
 
+def has_draws(table: RouteTable) -> bool:
+    """Whether a room puts its registered users in line by a draw, so that they get signed receipts."""
+    return any(given.prequeue and given.prequeue.order == "draw" for given in table.rooms.values())
+
+
 def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
     def chosen(value: T | None, otherwise: T) -> T:
         return otherwise if value is None else value
@@ -123,7 +128,9 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         lineups_per_minute=settings.queue_lineups_per_minute,
         mode=settings.queue_mode,
     )
-    from_file = {name for name in RULE_NAMES if getattr(given, name) is not None}
+    of_file = {name: getattr(given, name) for name in RULE_NAMES}
+    of_file["prequeue"] = given.prequeue.seconds if given.prequeue else None
+    from_file = {name for name, value in of_file.items() if value is not None}
     sources = {
         name: "file" if name in from_file else "environment"
         for name in RULE_NAMES
@@ -132,6 +139,7 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
     return ConfiguredLimits(
         chosen(given.capacity, settings.allowed_in_max_capacity),
         chosen(given.duration, settings.allowed_in_duration_seconds),
-        replace(from_settings, **{name: getattr(given, name) for name in from_file}),
+        replace(from_settings, **{name: of_file[name] for name in from_file}),
         sources,
+        Prequeue(given.prequeue.order, given.prequeue.beacon) if given.prequeue else Prequeue(),
     )

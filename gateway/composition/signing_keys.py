@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
 
 from gateway.auth.key_ring import KeyRing, KeyTurn
 from gateway.auth.passes import PASS_SECONDS
@@ -34,9 +34,10 @@ def keep_seconds(turn: float) -> float:
 
 @contextlib.asynccontextmanager
 async def signing_keys_of(
-    ring: KeyRing, redis: Redis, settings: Settings, observe: CallObserver
+    ring: KeyRing, redis: Redis, settings: Settings, observe: CallObserver, *, needed: bool = False
 ) -> AsyncIterator[SigningKeys]:
-    """The keys of this gateway, kept up to date in ``ring`` until the block ends."""
+    """The keys of this gateway, kept up to date in ``ring`` until the block ends: if they are ``needed`` or passes are
+    on, from now on, else from the first ``need`` on."""
     turn = float(settings.pass_rotate_seconds)
     store = SigningKeyStore(
         redis,
@@ -47,7 +48,7 @@ async def signing_keys_of(
         observe=observe,
     )
     async with SigningKeys(ring, store, turn, settings.redis_timeout_seconds).running() as keys:
-        if settings.pass_:
+        if settings.pass_ or needed:
             keys.need()
         yield keys
 
@@ -79,6 +80,12 @@ class SigningKeys:
         if not self.ring.known:
             raise QueueUnavailable(self._away or "the signing keys are not known yet")
         return self.ring.document()
+
+    def sign(self, typ: str, claims: Callable[[float], Mapping[str, Any]]) -> str | None:
+        """What ``claims`` returns for the time now, in epoch seconds by the keys' clock, as a compact JWS of the kind
+        ``typ``; None if no key may sign now. From the first call on the keys are kept up to date."""
+        self.need()
+        return self.ring.sign(typ, claims(self.ring.now)) if self.ring.known else None
 
     async def refresh(self) -> None:
         """Reads the keys, and makes those that are missing. Raises QueueUnavailable."""

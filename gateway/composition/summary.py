@@ -13,7 +13,7 @@ from gateway.routing.table import RouteTable
 from gateway.settings.model import Settings
 from gateway.settings.profile import spring_lines
 from gateway.settings.redis_address import parse_redis_address
-from gateway.waiting_room.policy import ConfiguredLimits
+from gateway.waiting_room.configured import ConfiguredLimits
 
 MAX_NAMED: Final = 10
 """Rooms, and gated calls of a room, that are named at most; for the rest, only the number is logged."""

@@ -17,6 +17,15 @@ def commitment_of(secret: bytes) -> bytes:
     return sha256(secret).digest()
 
 
+def salt_of(key: bytes, user: str) -> bytes:
+    """The salt of one user: the first 16 bytes of ``HMAC-SHA256(key, user)``.
+
+    ``key``: 32 random bytes of one pre-queue, which are never published. So salts are as good as random to everyone
+    without the key, and need no memory.
+    """
+    return hmac.digest(key, user.encode(), sha256)[:SALT_BYTES]
+
+
 def entry_of(room: str, user: str, salt: bytes) -> bytes:
     """The entry of one registered user: ``SHA-256(room NUL user NUL salt)``. ``salt``: 16 random bytes.
 

@@ -23,6 +23,7 @@ from gateway.api.queue import (
     invitation_of,
     issue_pass,
     room_name,
+    with_receipt,
 )
 from gateway.api.rate_limits import take_tokens
 from gateway.api.service_calls import forward_to_service
@@ -302,6 +303,7 @@ class PlainCall:
         state, passes = self._outcome.result(), self._resources.passes
         if passes is not None:
             issue_pass(passes, self._context, state)
+        state = with_receipt(self._resources.signing_keys, state, caller(self._context))
         self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
     def _on_place(self) -> None:

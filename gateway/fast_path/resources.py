@@ -25,10 +25,12 @@ from gateway.context import (
     PASSES,
     RATE_LIMITER,
     ROOMS,
+    SIGNING_KEYS,
     UNTRUSTED_PROXIES,
     VISITORS,
     Configuration,
     Observers,
+    PublishedKeys,
 )
 from gateway.middleware.resolve import RESOLVER, Resolver
 from gateway.observability.loop_lag import LoopLag
@@ -61,6 +63,7 @@ class Resources(NamedTuple):
     visitors: VisitorCookies
     invitations: Invitations
     limiter: RateLimiter
+    signing_keys: PublishedKeys
 
 
 def resources_of(app: web.Application) -> Resources:
@@ -82,4 +85,5 @@ def resources_of(app: web.Application) -> Resources:
         app[VISITORS],
         app[INVITATIONS],
         app[RATE_LIMITER],
+        app[SIGNING_KEYS],
     )

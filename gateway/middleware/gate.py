@@ -78,7 +78,7 @@ def check_place(room: Room, state: State, settings: Settings, renews_only: bool,
     """Whether a user in this state passes the gate. Raises QueueWaiting, NotInQueueAtGate or SoldOut if not."""
     if state.allowed_in or renews_only:
         return
-    if state.waiting:
+    if state.pending:
         _refuse(room, QueueWaiting(state, retry_after=settings.queue_status_interval_seconds), metrics)
     else:
         _refuse(room, refusal_of(state) or NotInQueueAtGate(), metrics)

@@ -53,6 +53,10 @@ class RoomNumbers(Protocol):
     @property
     def unclaimed(self) -> int: ...
     @property
+    def registrations(self) -> int: ...
+    @property
+    def registered(self) -> int: ...
+    @property
     def waits(self) -> Sequence[float]: ...
     @property
     def stays(self) -> Sequence[float]: ...
@@ -91,9 +95,12 @@ class RoomFamilies:
     def __init__(self, make: Maker) -> None:
         self.waiting = make.gauge("room_waiting", "Users in line.", "room")
         self.parked = make.gauge("room_parked", "Users who keep a ticket but are absent.", "room")
+        self.registered = make.gauge("room_registered", "Users in the pre-queue.", "room")
         self.allowed_in = make.gauge("room_allowed_in", "Users allowed in.", "room")
         self.capacity = make.gauge("room_capacity", "Most users allowed in at a time.", "room")
-        self.paused = make.gauge("room_paused", "1 while an operator has paused admissions.", "room")
+        self.paused = make.gauge(
+            "room_paused", "1 while an operator, or an opening, has paused admissions.", "room"
+        )
         self.following = make.gauge(
             "room_following", "1 while an older system is followed, which ends sessions and admits.", "room"
         )
@@ -121,6 +128,7 @@ class RoomFamilies:
             "promoted": make.counter("room_promotions", "Users admitted from the line.", "room"),
             "expired": make.counter("room_expiries", "Sessions that ended by time.", "room"),
             "evicted": make.counter("room_evictions", "Users who lost their place as absent.", "room"),
+            "registrations": make.counter("room_registrations", "Users registered in a pre-queue.", "room"),
             "parkings": make.counter("room_parkings", "Times an absent user was parked.", "room"),
             "returns": make.counter("room_returns", "Times a parked user returned to the line.", "room"),
             "lapsed": make.counter(
@@ -144,6 +152,7 @@ class RoomMetrics:
         # Read only when metrics are collected, because calls come thousands of times a second.
         families.waiting.labels(room).set_function(self._reader("waiting"))
         families.parked.labels(room).set_function(self._reader("parked"))
+        families.registered.labels(room).set_function(self._reader("registered"))
         families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
         families.capacity.labels(room).set_function(self._reader("capacity"))
         families.paused.labels(room).set_function(self._reader("paused_by_operator"))

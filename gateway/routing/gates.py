@@ -28,6 +28,16 @@ class GateRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Prequeue:
+    """How a room gathers users before it opens: so many seconds before, and in which order they are put in line.
+    ``beacon``: the name of the public random value that a draw waits for; empty for none."""
+
+    seconds: float
+    order: Literal["draw", "arrival"] = "arrival"
+    beacon: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RoomLimits:
     """Settings of one room. None: the value in the settings applies. Times are in seconds."""
 
@@ -43,6 +53,10 @@ class RoomLimits:
     max_waiting: int | None = None
     lineups_per_minute: int | None = None
     mode: str | None = None
+    opens_at: float | None = None
+    closes_at: float | None = None
+    """Moments in epoch seconds; 0: none."""
+    prequeue: Prequeue | None = None
     identity: Literal["token", "visitor", "either"] | None = None
     """Who may have a place: users with a token, visitors, or both. None: users with a token."""
     bypass: tuple[Bypass, ...] = ()

@@ -113,6 +113,10 @@ def retry_later(why: str, draw: Callable[[float, float], float] = random.uniform
     return comment(why, retry=draw(*_FULL_RETRY))
 
 
+def _name_of(state: UserState) -> str:
+    return "REGISTERED" if state.kind == "REGISTERED" else "STATUS_UPDATE"
+
+
 class Encoder:
     """Creates the frames of one room. ``now`` is the wall clock in epoch seconds, ``draw(low, high)`` picks jitter."""
 
@@ -133,13 +137,13 @@ class Encoder:
         return opening(self._draw(*_OPENING_RETRY))
 
     def status(self, state: UserState) -> Frame:
-        """A waiting user's STATUS_UPDATE."""
-        return line_event("STATUS_UPDATE", self._renderer.status(state))
+        """A waiting user's STATUS_UPDATE, or a registered user's REGISTERED."""
+        return line_event(_name_of(state), self._renderer.status(state))
 
     def only_status(self, state: UserState) -> Frame:
-        """The single STATUS_UPDATE that an instance sends if it has no room for another stream."""
+        """The single ``status`` that an instance sends if it has no room for another stream."""
         retry = self._draw(*_FULL_RETRY)
-        return event("STATUS_UPDATE", self._renderer.status(state), retry=retry)
+        return event(_name_of(state), self._renderer.status(state), retry=retry)
 
     def heartbeat(self) -> Frame:
         """A HEARTBEAT with the current time, the same for all streams."""

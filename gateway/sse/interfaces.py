@@ -13,7 +13,7 @@ class UserState(Protocol):
 
     @property
     def kind(self) -> str:
-        """Equal to ``WAITING``, ``ALLOWED_IN``, ``SOLD_OUT`` or ``NONE``."""
+        """Equal to ``REGISTERED``, ``WAITING``, ``ALLOWED_IN``, ``SOLD_OUT`` or ``NONE``."""
 
     @property
     def ticket(self) -> int | None: ...
@@ -34,6 +34,14 @@ class UserState(Protocol):
     @property
     def claim_by(self) -> int:
         """Until when a user who is allowed in must claim the slot, in epoch milliseconds; 0: need not."""
+
+    @property
+    def opens_at(self) -> int:
+        """When the room opens, in epoch milliseconds, for a registered user."""
+
+    @property
+    def server_time(self) -> int:
+        """When the state was read, by the clock of ``opens_at``."""
 
 
 class UserEvent(Protocol):
@@ -89,7 +97,7 @@ class Renderer(Protocol):
     """Creates the data of events; this package decides how they are framed. One per room."""
 
     def status(self, state: UserState) -> str:
-        """The status object of a waiting user, as JSON on one line."""
+        """The status object of a user who waits or is registered, as JSON on one line."""
 
     @property
     def personal(self) -> bool:

@@ -65,7 +65,7 @@ def of_state(state: UserState, pending_event: UserEvent | None) -> StreamEnd | N
 
     ``pending_event`` is an event that came before the first state: the state may have been read before or after it.
     """
-    if state.kind == "WAITING":
+    if state.kind in {"WAITING", "REGISTERED"}:
         return (
             of_event(pending_event)
             if pending_event is not None and concerns(pending_event, state.ticket)

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from gateway.observability.logging import timestamp
-from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, TIME_NAMES
+from gateway.waiting_room.rules import DEFAULTS, MILLISECOND_NAMES, RULE_NAMES, moment_text, shown
 
 MAX_ENTRIES: Final = 1000
 """Entries that a room keeps; ``includes/audit.lua`` has the same number."""
@@ -17,8 +16,8 @@ class AuditEntry(NamedTuple):
     """One change of an operator.
 
     ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume``, ``close``, ``reopen``,
-    ``sold-out``, ``empty`` or ``remove``. ``setting`` is empty unless the change is of a setting, and ``user``
-    unless it is of a user. ``before`` and ``after`` are written as an operator would write them.
+    ``sold-out``, ``empty``, ``remove`` or ``beacon``. ``setting`` is empty unless the change is of a setting, and
+    ``user`` unless it is of a user. ``before`` and ``after`` are written as an operator would write them.
     """
 
     at: int
@@ -63,22 +62,10 @@ def _value(setting: str, stored: str) -> str:
     if setting == "paused":
         return _SWITCH.get(stored, stored)
     if setting in RULE_NAMES and stored == "":
-        default = getattr(DEFAULTS, setting)
-        return _seconds(default) if setting in TIME_NAMES else str(default)
-    if setting == "duration_ms" or setting in TIME_NAMES:
-        return _seconds(int(stored) / 1000) if stored.isascii() and stored.isdecimal() else stored
-    return _UNTIL.sub(_as_moment, stored) if not setting else stored
+        return shown(setting, getattr(DEFAULTS, setting))
+    if (setting == "duration_ms" or setting in MILLISECOND_NAMES) and stored.isascii() and stored.isdecimal():
+        return shown(setting, int(stored) / 1000)
+    return _UNTIL.sub(lambda until: moment_text(int(until[0]) / 1000), stored) if not setting else stored
 
 
 _UNTIL: Final = re.compile(r"(?<=^closed until )[0-9]{1,15}$")
-
-
-def _as_moment(milliseconds: re.Match[str]) -> str:
-    try:
-        return timestamp(int(milliseconds[0]) / 1000)
-    except (OverflowError, ValueError):
-        return milliseconds[0]
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") + "s"

@@ -38,6 +38,9 @@ class RoomKeys:
         self.missed = own + "missed"
         self.lineups = own + "lineups"
         self.last_lineups = own + "last-lineups"
+        self.registered = own + "registered"
+        self.draw = own + "draw"
+        self.drawn = own + "drawn"
         self.audit = own + "audit"
         self.watch = own + "watch"
         self.instances = own + "instances"
@@ -57,7 +60,7 @@ class RoomKeys:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[15] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[16] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -74,4 +77,5 @@ class RoomKeys:
             self.tickets,
             self.claims,
             self.missed,
+            self.registered,
         )

@@ -15,10 +15,11 @@ from redis.exceptions import ResponseError
 from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.observer import RoomObserver
-from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
+from gateway.waiting_room.opening import Opener, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -58,6 +59,10 @@ What = Literal["slot", "line", "both"]
 DoorAct = Literal["close", "reopen", "sold_out", "empty"]
 Question = Literal["lineup", "status", "enter"]
 """The calls that are answered with a user's state."""
+
+_SHOWING_OPENINGS = frozenset({"sweep", "beacon"})
+"""Scripts after which this instance looks whether an opening needs work. The others are called too often for that, and
+by every instance."""
 
 _PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors", "move"})
 """Scripts that may promote users and do not check for an older system themselves."""
@@ -117,6 +122,12 @@ class Room:
         self._duration = limits.duration
         self.following: Following | None = None
         """The older system that was followed when this instance last heard from Redis."""
+        self.opener = Opener(
+            keys,
+            partial(self._run, link="opening"),
+            self._link("opening").call,
+            lambda: self.limits.prequeue,
+        )
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 
     @property
@@ -345,14 +356,18 @@ class Room:
             for batcher in batchers:
                 await stack.enter_async_context(batcher.running())
             await stack.enter_async_context(self.presence.running())
-            finisher = asyncio.create_task(self._finish(), name=f"finish {self.name}")
+            tasks = [
+                asyncio.create_task(self._finish(), name=f"finish {self.name}"),
+                asyncio.create_task(self.opener.keep(), name=f"opening {self.name}"),
+            ]
             try:
                 yield
             finally:
-                self._sweep_at_next_token(0)
-                finisher.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await finisher
+                self._sweep_in(0)
+                for task in tasks:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
 
     async def _close_links(self) -> None:
         for link in self._links.values():
@@ -367,22 +382,29 @@ class Room:
                 await self.sweep()
 
     async def _send_lineup(self, users: list[str]) -> list[State]:
-        # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
-        # line.
-        keys = (self.keys.lineups, self.keys.last_lineups)
-        return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
+        return await self.opener.lined_up(users, self._line_up)
 
     async def _send_invited(self, entries: list[tuple[str, Invitation]]) -> list[State]:
+        return await self.opener.lined_up(entries, self._line_up_invited)
+
+    async def _line_up(self, users: Sequence[str]) -> list[State]:
+        # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
+        # line.
+        keys = (self.keys.lineups, self.keys.last_lineups, self.keys.draw)
+        return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
+
+    async def _line_up_invited(self, entries: Sequence[tuple[str, Invitation]]) -> list[State]:
         users = [part for user, given in entries for part in (user, given.uses, given.expires_at)]
         keys = [self.keys.invitation(given.id) for _, given in entries]
         reply = await self._run(
             "lineup",
             *users,
             size=len(entries),
-            extra_keys=(self.keys.lineups, self.keys.last_lineups, *keys),
+            extra_keys=(self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys),
             replication=self._replication,
         )
-        return parse_states(self.name, parse_summary(reply[0]), reply[1:])
+        states = parse_states(self.name, parse_summary(reply[0]), reply[1:])
+        return with_salts(states, reply[1:], [user for user, _ in entries])
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")
@@ -422,7 +444,8 @@ class Room:
         summary = parse_summary(reply[0])
         if summary.mode == "off":
             return [self._let_in()] * len(users)
-        return parse_states(self.name, summary, reply[1:])
+        states = parse_states(self.name, summary, reply[1:])
+        return with_salts(states, reply[1:], users) if summary.opening is not None else states
 
     def _let_in(self) -> State:
         """The state of every user while the room is off. Nothing of it is in Redis."""
@@ -455,16 +478,15 @@ class Room:
         if summary.more:
             self._unfinished.set()
         elif script == "sweep":
-            self._sweep_at_next_token(summary.next_token)
+            self._sweep_in(summary.seconds_to_work)
+        if script in _SHOWING_OPENINGS and summary.opening is not None and summary.opening.wants_work:
+            self.opener.wanted.set()
         self._note_summary(summary)
         self._observer.on_summary(self.name, summary)
         return reply
 
-    def _sweep_at_next_token(self, seconds: float) -> None:
-        """Sweeps again when the rate allows the next admission; 0: no user waits for that.
-
-        The sweep of each second alone would waste tokens: a bucket that is full before it takes no more until then.
-        """
+    def _sweep_in(self, seconds: float) -> None:
+        """Sweeps again after so long; 0: only with the regular sweeps."""
         if self._token_timer is not None:
             self._token_timer.cancel()
             self._token_timer = None

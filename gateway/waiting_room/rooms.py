@@ -10,10 +10,10 @@ from redis.exceptions import ResponseError
 
 from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.batch import BatchObserver
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.events import RoomEvent, Subscription
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.observer import NoObserver, RoomObserver
-from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Room, channel

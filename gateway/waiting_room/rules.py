@@ -9,13 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Final, Literal, get_args
 
 SCHEMA: Final = 2
 """The form in which a room's keys are; ``includes/room.lua`` has the same number."""
 
+MAX_MOMENT: Final = 253_402_300_800
+"""The end of the year 9999, in epoch seconds."""
+
 RATE_OFF: Final = "off"
 RATE_PATTERN: Final = r"([1-9]\d{0,6})/([smh])"
+
+MOMENT_OFF: Final = "off"
 
 MAX_LINEUPS: Final = 1000
 """The highest ``lineups_per_minute``; ``includes/room.lua`` has the same number."""
@@ -25,7 +31,7 @@ Mode = Literal["on", "off", "observe"]
 pass."""
 
 Value = float | int | str
-"""A time in seconds, a number of users or calls, or a text."""
+"""A time or a moment in seconds, a number of users or calls, or a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,9 @@ class RoomRules:
     slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``relineup``: lining up again puts a
     waiting user to the ``back``, or lets the user ``keep`` the place. ``max_waiting``: with so many users waiting and
     parked no other user joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often in any 60 s; 0:
-    no bound. ``mode``: see ``Mode``.
+    no bound. ``mode``: see ``Mode``. ``opens_at`` and ``closes_at``: before the one and from the
+    other on the room takes no lineups; in epoch seconds, 0: none. ``prequeue``: so long before ``opens_at`` users begin
+    to register; 0: they do not.
     """
 
     absent: float = 60.0
@@ -50,6 +58,9 @@ class RoomRules:
     max_waiting: int = 0
     lineups_per_minute: int = 0
     mode: str = "on"
+    opens_at: float = 0.0
+    closes_at: float = 0.0
+    prequeue: float = 0.0
 
     def as_text(self) -> str:
         """The text for the scripts."""
@@ -67,8 +78,25 @@ COUNT_NAMES: Final = ("max_waiting", "lineups_per_minute")
 """Those whose values are whole numbers."""
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {"relineup": ("back", "keep"), "mode": get_args(Mode)}
 """Those whose values are words, and which."""
-TIME_NAMES: Final = tuple(name for name in RULE_NAMES if name not in {"rate", *COUNT_NAMES, *WORDS})
-"""Those whose values are times."""
+MOMENT_NAMES: Final = ("opens_at", "closes_at")
+"""Those whose values are moments."""
+STRUCTURAL_NAMES: Final = ("prequeue",)
+"""Those that operators can't change: they are in the route file only."""
+MILLISECOND_NAMES: Final = tuple(name for name in RULE_NAMES if name not in {"rate", *COUNT_NAMES, *WORDS})
+"""Those that the scripts have in milliseconds."""
+TIME_NAMES: Final = tuple(
+    name for name in MILLISECOND_NAMES if name not in {*MOMENT_NAMES, *STRUCTURAL_NAMES}
+)
+"""Those whose values are times that operators may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prequeue:
+    """How registered users are put in line at the opening. ``beacon``: the name of the public random value that a draw
+    waits for; empty for none."""
+
+    order: Literal["draw", "arrival"] = "arrival"
+    beacon: str = ""
 
 
 def change_text(changes: Mapping[str, Value | None]) -> str:
@@ -82,13 +110,31 @@ def parse_rules(text: str) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for part in text.split():
         name, _, value = part.partition("=")
-        if name in TIME_NAMES and value.isascii() and value.isdecimal():
+        if name in MILLISECOND_NAMES and value.isascii() and value.isdecimal():
             found[name] = int(value) / 1000
         elif name in COUNT_NAMES and value.isascii() and value.isdecimal():
             found[name] = int(value)
         elif value in WORDS.get(name, ()) or (name == "rate" and _is_rate(value)):
             found[name] = value
     return found
+
+
+def shown(name: str, value: Value) -> str:
+    """A setting as the route file has it: ``60s``, ``120/m``, ``2026-12-01T11:00:00Z``, ``off``."""
+    if isinstance(value, str) or name in COUNT_NAMES:
+        return str(value)
+    if name in MOMENT_NAMES:
+        return moment_text(value) if value else MOMENT_OFF
+    return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def moment_text(seconds: float) -> str:
+    """A moment in UTC, with milliseconds if there are any."""
+    if not 0 <= seconds < MAX_MOMENT:
+        return f"{seconds:.0f}"
+    at = datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
+    precision = "milliseconds" if at.microsecond else "seconds"
+    return at.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def _is_rate(value: str) -> bool:

@@ -10,12 +10,15 @@ from functools import cache
 from importlib.resources import files
 
 NAMES = (
+    "beacon",
     "beat",
     "configure",
     "doors",
     "drain",
+    "draw",
     "find",
     "gate",
+    "gather",
     "hold",
     "leave",
     "limits",
@@ -23,7 +26,9 @@ NAMES = (
     "lock",
     "move",
     "note",
+    "open",
     "presence",
+    "rank",
     "rate_limit",
     "reopen",
     "signing_keys",

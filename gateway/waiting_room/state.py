@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple, get_args
 from gateway.waiting_room.rules import Mode
 
 _MAX_CORRECTION: Final = 0.3
+_SOON_SECONDS: Final = 1.5
+"""A moment that is nearer comes before the sweep after the next one."""
 _NEGLIGIBLE: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
 
 
@@ -29,8 +31,12 @@ class StateKind(StrEnum):
     """The user has lined up too often; a lineup changed nothing."""
     NOT_ELIGIBLE = "NOT_ELIGIBLE"
     """The user may line up only with an invitation, and has none that is good; a lineup changed nothing."""
+    REGISTERED = "REGISTERED"
+    """Gathered in a pre-queue, without a place."""
     CLOSED = "CLOSED"
     """The room takes no lineups; a lineup changed nothing."""
+    UNPREPARED = "UNPREPARED"
+    """The pre-queue has to be begun first; a lineup changed nothing."""
     SOLD_OUT = "SOLD_OUT"
     """The room is sold out, and the user is not inside."""
 
@@ -92,6 +98,45 @@ class Following(NamedTuple):
     """Users with an open stream at a gateway."""
 
 
+class Phase(StrEnum):
+    """Where an opening is, as ``includes/room.lua`` names it."""
+
+    NONE = ""
+    """There is no pre-queue."""
+    GATHERING = "gathering"
+    """Users register."""
+    CLOSED = "closed"
+    """It is known who takes part."""
+    AWAITING = "awaiting"
+    """The beacon's value is missing."""
+    RANKED = "ranked"
+    """The order is known."""
+    PLACING = "placing"
+    """Users are being put in line."""
+    OPEN = "open"
+    """All are in line."""
+
+
+class Opening(NamedTuple):
+    """Opening times of a room, and its pre-queue. Moments in epoch milliseconds by Redis's clock; 0: none."""
+
+    phase: Phase
+    entrance: str
+    """What a lineup comes to: ``open``, ``gather`` or ``closed``."""
+    opens_at: int
+    closes_at: int
+    registered: int
+    due: float
+    """Seconds until the pre-queue begins or closes; 0: neither is ahead."""
+
+    @property
+    def wants_work(self) -> bool:
+        """A gateway has to begin the pre-queue, or to put its users in line."""
+        if self.entrance == "gather":
+            return self.phase is not Phase.GATHERING
+        return self.phase in {Phase.CLOSED, Phase.RANKED, Phase.PLACING}
+
+
 class Summary(NamedTuple):
     """The room's numbers after a call, and what the call did; ``includes/summary.lua`` has the same order."""
 
@@ -122,6 +167,7 @@ class Summary(NamedTuple):
     """Slots that were given on because their users did not claim them in time."""
     unclaimed: int
     """Users removed for that."""
+    registrations: int
     waits: tuple[float, ...]
     """Seconds that each user admitted from the line by this call had waited, where known."""
     stays: tuple[float, ...]
@@ -142,15 +188,33 @@ class Summary(NamedTuple):
 
     mode: Mode = "on"
     """What the gate does."""
+    opening: Opening | None = None
+    """None for a room without opening times and pre-queue."""
 
     doors: Doors = Doors(0)
-    opens_at: int = 0
-    """When the room opens, in epoch milliseconds; 0: no moment is known."""
+    closed_until: int = 0
+    """When a room that an operator has closed opens by itself, in epoch milliseconds; 0: no moment is set."""
 
     @property
     def paused_by_operator(self) -> bool:
         """An operator has paused the room."""
         return Doors.PAUSED in self.doors
+
+    @property
+    def registered(self) -> int:
+        """Users in the pre-queue."""
+        return 0 if self.opening is None else self.opening.registered
+
+    @property
+    def seconds_to_work(self) -> float:
+        """In how many seconds a sweep has something to do, if that is sooner than the regular one: when the rate allows
+        the next admission, or when a pre-queue begins or closes; 0: nothing is so near.
+
+        The sweep of each second alone would waste tokens: a bucket that is full before it takes no more until then.
+        """
+        due = self.opening.due if self.opening is not None else 0.0
+        moments = (self.next_token, due if due < _SOON_SECONDS else 0.0)
+        return min((seconds for seconds in moments if seconds > 0), default=0.0)
 
     @property
     def admits_none(self) -> bool:
@@ -228,15 +292,29 @@ class State(NamedTuple):
     """The gated call was one of the first after a promotion. If the gateway itself answers it with 502, 503 or 504,
     ``Room.reopen`` is to be called."""
     opens_at: int = 0
-    """When the room opens, in epoch milliseconds by Redis's clock; 0: no moment is known. Of users who are refused
-    because the room is closed."""
+    """When the room opens, in epoch milliseconds by Redis's clock; 0: no moment is known. Of users who are registered
+    or refused because the room is closed."""
     server_time: int = 0
-    """Redis's time in epoch milliseconds, of the same users."""
+    """Redis's time in epoch milliseconds, of registered users."""
+    salt: bytes = b""
+    """Of a user whom a lineup registered, or found registered, for a draw."""
+    receipt: str = ""
+    """The signed receipt of such a user."""
 
     @property
     def waiting(self) -> bool:
         """In line."""
         return self.kind is StateKind.WAITING
+
+    @property
+    def registered(self) -> bool:
+        """In the pre-queue; ``total`` is how many are."""
+        return self.kind is StateKind.REGISTERED
+
+    @property
+    def pending(self) -> bool:
+        """In line or registered."""
+        return self.waiting or self.registered
 
     @property
     def allowed_in(self) -> bool:
@@ -272,16 +350,27 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         returns=reply[17],
         lapsed=reply[18],
         unclaimed=reply[19],
-        waits=tuple(ms / 1000 for ms in reply[20]),
-        stays=tuple(ms / 1000 for ms in reply[21]),
-        ages=None if reply[22] == 0 else tuple(ms / 1000 for ms in reply[22]),
-        following=_parse_following(reply[23]),
-        parked=reply[24],
-        next_token=reply[25] / 1000,
-        mode=_MODES[reply[26]],
-        doors=Doors(reply[27]),
-        opens_at=reply[28],
+        registrations=reply[20],
+        waits=tuple(ms / 1000 for ms in reply[21]),
+        stays=tuple(ms / 1000 for ms in reply[22]),
+        ages=None if reply[23] == 0 else tuple(ms / 1000 for ms in reply[23]),
+        following=_parse_following(reply[24]),
+        parked=reply[25],
+        next_token=reply[26] / 1000,
+        mode=_MODES[reply[27]],
+        opening=_parse_opening(reply[28]),
+        doors=Doors(reply[29]),
+        closed_until=reply[30],
     )
+
+
+def _parse_opening(reply: Sequence[Any]) -> Opening | None:
+    if not reply:
+        return None
+    phase, entrance, opens_at, closes_at, registered, due = reply
+    names = [word.decode() if isinstance(word, bytes) else word for word in (phase, entrance)]
+    known = Phase(names[0]) if names[0] in _PHASES else Phase.NONE
+    return Opening(known, names[1], opens_at, closes_at, registered, due / 1000)
 
 
 def _parse_following(reply: Sequence[Any]) -> Following | None:
@@ -294,20 +383,22 @@ def _parse_following(reply: Sequence[Any]) -> Following | None:
 
 
 _KINDS = tuple(StateKind)
+_PHASES = frozenset(Phase)
+_WITH_OPENING = frozenset({StateKind.REGISTERED, StateKind.CLOSED})
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 
-def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[int]]) -> list[State]:
+def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[Any]]) -> list[State]:
     """One state per answer; positions become estimates by the summary's rate."""
     wait_at, paused = summary.waits_by_position(), summary.admits_none
     states = []
-    for code, ticket, position, total, left_ms, *claims in answers:
+    for code, ticket, position, total, left_ms, *rest in answers:
         kind = _KINDS[code]
         estimate = wait_at(position) if kind is StateKind.WAITING else None
         state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused)
-        if kind is StateKind.CLOSED:
-            state = state._replace(opens_at=claims[0], server_time=round(summary.now * 1000))
-        elif claims:
-            state = state._replace(claim_by=max(0, claims[0]), may_reopen=claims[0] < 0)
+        if rest and kind in _WITH_OPENING:
+            state = state._replace(opens_at=rest[0], server_time=round(summary.now * 1000))
+        elif rest:
+            state = state._replace(claim_by=max(0, rest[0]), may_reopen=rest[0] < 0)
         states.append(state)
     return states

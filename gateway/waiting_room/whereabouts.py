@@ -14,7 +14,7 @@ class Whereabouts(NamedTuple):
     """
 
     state: str
-    """``NONE``, ``WAITING``, ``PARKED`` or ``ALLOWED_IN``."""
+    """``NONE``, ``REGISTERED``, ``WAITING``, ``PARKED`` or ``ALLOWED_IN``."""
     ticket: int | None
     position: int | None
     since: int | None

@@ -1,4 +1,5 @@
--- The doors of a room: closed, sold out, being emptied. Needs clock, room, tickets, place, parking and session.
+-- The doors of a room: closed, sold out, being emptied. Needs clock, room, tickets, place, opening, parking and
+-- session.
 --
 -- The hash settings holds what operators have said, see read_doors in includes/room.lua. When the line ends, users lose
 -- their places in bounded steps: the call of the operator does the first one, and the sweep the others.
@@ -6,7 +7,7 @@
 -- Puts in force what an operator says. values: by name, as read_doors has them.
 local function write_doors(values)
   local parts = {}
-  for _, name in ipairs({ 'closed', 'until', 'sold_out', 'emptying', 'emptied_at' }) do
+  for _, name in ipairs({ 'closed', 'until', 'sold_out', 'emptying', 'emptied_at', 'emptied_number' }) do
     if values[name] then
       parts[#parts + 1] = name .. '=' .. values[name]
     end
@@ -17,11 +18,16 @@ local function write_doors(values)
   else
     write('HSET', settings, 'doors', text)
   end
-  stored_limits[6] = text
+  stored_limits[7] = text
   read_doors(text)
 end
 
--- The user loses the place, unless the user is allowed in. Returns {user, ticket}, or nil.
+-- How many registered users can lose their registrations now. Once the pre-queue has closed, they first get their places.
+local function may_withdraw()
+  return rule.opening and rule.opening.phase == 'gathering' and redis.call('ZCARD', rule.registered) or 0
+end
+
+-- The user loses the place or registration, unless the user is allowed in. Returns {user, ticket}, or nil.
 local function end_place(user)
   local left = session_left(user)
   if left and left > 0 then
@@ -48,6 +54,13 @@ local function end_places(most)
       users[#users + 1] = user
     end
   end
+  if may_withdraw() > 0 and #users < most then
+    local numbers = redis.call(
+      'ZRANGEBYSCORE', rule.registered, '-inf', as_ticket(rule.emptied_number), 'LIMIT', 0, most - #users)
+    for _, user in ipairs(numbers) do
+      users[#users + 1] = user
+    end
+  end
   local people, waiting_then = {}, waiting
   for _, user in ipairs(users) do
     people[#people + 1] = end_place(user)
@@ -58,9 +71,9 @@ local function end_places(most)
     tell('SOLD_OUT', people)
   else
     tell('OPERATOR', people)
-    if #users < most then
-      local values = rules_of(stored_limits[6])
-      values.emptying, values.emptied_at = nil, nil
+    if #users < most and not rule.under_way then
+      local values = rules_of(stored_limits[7])
+      values.emptying, values.emptied_at, values.emptied_number = nil, nil, nil
       write_doors(values)
     end
   end

@@ -1,16 +1,18 @@
--- Invitations: they let users line up who are not eligible, see lineup.lua. Needs clock, room, parking, session,
+-- Invitations: they let users line up who are not eligible, see lineup.lua. Needs clock, room, opening, parking, session,
 -- claims and promote.
 --
 -- An invitation is a key of its own, a string: how often it has been used. The key ends with the invitation, so Redis holds
 -- no more of them than were used lately. An instance has checked the signature; only how often, and until when, is left.
 
--- Whether the user holds a slot or a place, and so was let in before.
+-- Whether the user holds a slot or a place or is registered, and so was let in before.
 local function has_place(user)
   if lapse_if_over(user) then
     promote()
   end
   local left = session_left(user)
-  return left and left > 0 or redis.call('ZSCORE', line, user) or redis.call('ZSCORE', parked, user)
+  local place = redis.call('ZSCORE', line, user)
+  return left and left > 0 or place or redis.call('ZSCORE', parked, user)
+    or (rule.opening and is_registered(user, place))
 end
 
 -- How often the invitation has been used.
@@ -30,7 +32,7 @@ local function line_up_by(invitation, uses, expires, user, line_up)
     return answer_refused(NOT_ELIGIBLE)
   end
   local answer = line_up(user)
-  if answer[1] == WAITING or answer[1] == ADMITTED then
+  if answer[1] == WAITING or answer[1] == ADMITTED or answer[1] == REGISTERED then
     write('SET', invitation, string.format('%.0f', used + 1), 'PX', string.format('%.0f', expires - now))
   end
   return answer

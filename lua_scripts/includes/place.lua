@@ -20,14 +20,24 @@ local function seen_in_line(user, seen_ms)
 end
 
 -- Codes of a caller's state; waiting_room/state.py has the same names.
-local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS = 0, 1, 2, 3, 4, 5, 6
-local NOT_ELIGIBLE, CLOSED, SOLD_OUT = 7, 8, 9
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE = 0, 1, 2, 3, 4, 5, 6, 7
+local REGISTERED, CLOSED, UNPREPARED, SOLD_OUT = 8, 9, 10, 11
 
 -- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session, or until the user may line
 -- up again}. A sixth element is until when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of
 -- the first that may claim it.
+-- While an opening places the registered users, those who are still to be placed count, too: they will be in line
+-- before users who lined up after the close.
+local function unplaced()
+  return rule.under_way and rule.opening.size - rule.opening.placed or 0
+end
+
 local function answer_waiting(ticket, position)
-  return { WAITING, tonumber(ticket), position, waiting, 0 }
+  local ahead = unplaced()
+  if ahead > 0 and tonumber(ticket) > rule.opening.base then
+    position = position + ahead
+  end
+  return { WAITING, tonumber(ticket), position, waiting + ahead, 0 }
 end
 
 local function answer_inside(code, left, claim)
@@ -37,6 +47,11 @@ end
 -- A lineup is refused. wait: milliseconds until the user may line up again, where known.
 local function answer_refused(code, wait)
   return { code, 0, 0, waiting, wait or 0 }
+end
+
+-- opens_at: in ms; salt_key: what the user's salt is made of, where it is asked for and there is a draw.
+local function answer_registered(count, opens_at, salt_key)
+  return { REGISTERED, 0, 0, count, 0, opens_at, salt_key }
 end
 
 -- The room takes no lineups. opens_at: when it opens, in ms; 0: no moment is set.

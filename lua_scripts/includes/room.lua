@@ -18,6 +18,7 @@
 -- KEYS[14] claims    zset    user -> epoch millisecond at which the claim window began, or, once calls have used it, how
 --                            many, negative; users promoted from the line, see includes/claims.lua
 -- KEYS[15] missed    zset    user -> ticket for which a claim window has passed unused
+-- KEYS[16] registered  zset  user -> number of the registration; users in a pre-queue, see includes/opening.lua
 -- ARGV[1]  channel           the pub/sub channel of the events
 -- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds; likewise
@@ -27,7 +28,7 @@
 -- ('BAD_ARGUMENT <name>').
 local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks, parked, tickets =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
-local claims, missed = KEYS[14], KEYS[15]
+local claims, missed, registered = KEYS[14], KEYS[15], KEYS[16]
 local channel, default_capacity, default_duration, default_rules = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 -- The number of the form in which a room's keys are. Redis keeps it in settings. An instance that knows only a lower
@@ -71,7 +72,8 @@ end
 -- The numbers that every call needs. Reading them checks the types of their keys, too.
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
-local stored_limits = redis.pcall('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'doors')
+local stored_limits = redis.pcall('HMGET', settings,
+  'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'opening', 'doors')
 local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
 
 do
@@ -149,6 +151,9 @@ local rules = stored_limits[5] or default_rules
 --   max_waiting  with so many users in line and parked no other user joins the line; 0: no bound; 0 unless given
 --   lineups_per_minute  a user lines up so often in any 60 s; 0: no bound; 0 unless given
 --   mode  on; off: the instances let everyone in without asking; observe: the gate lets everyone pass; on unless given
+--   opens_at  before this moment (epoch ms) the room takes no lineups; 0: none; 0 unless given
+--   closes_at  from this moment on it takes none, unless opens_at is later; 0: none; 0 unless given
+--   prequeue  so long before opens_at the room begins to register users; 0: it does not; 0 unless given
 local function rules_of(text)
   local found = {}
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
@@ -160,19 +165,24 @@ end
 -- The settings of the rules in force: absent_ms, hold_ms, max_session and claim_ms, in milliseconds; refill: the parts of a
 -- token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
 -- max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
--- milliseconds that a session lasts if the user makes no gated call, from the admission on.
-local rule = {}
+-- milliseconds that a session lasts if the user makes no gated call, from the admission on; opens_at, closes_at and
+-- prequeue, in milliseconds. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
+-- under_way: its users are being put in line, see includes/opening.lua.
+local rule = { registered = registered }
 local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
 local MOST_LINEUPS, MODES = 1000, { off = 1, observe = 2 }
 
 local function read_rules()
-  rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms, rule.refill = 60000, 1800000, 0, 0, nil
+  rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms = 60000, 1800000, 0, 0
+  rule.refill, rule.opens_at, rule.closes_at, rule.prequeue = nil, 0, 0, 0
   rule.keeps_place, rule.max_waiting, rule.lineups, rule.mode = false, 0, 0, 0
   if rules ~= '' then
     local given = rules_of(rules)
     rule.absent_ms, rule.hold_ms = limit(given.absent, 0) or rule.absent_ms, limit(given.hold, 0) or rule.hold_ms
     rule.max_session = limit(given.max_session, 0) or rule.max_session
     rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
+    rule.opens_at, rule.closes_at = limit(given.opens_at, 0) or 0, limit(given.closes_at, 0) or 0
+    rule.prequeue = limit(given.prequeue, 0) or 0
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
     rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
     rule.keeps_place, rule.mode = given.relineup == 'keep', MODES[given.mode or ''] or 0
@@ -183,6 +193,26 @@ local function read_rules()
 end
 read_rules()
 
+-- The record of the opening, as text in settings: its phase, the moment opens_at (ms) that it is for, base and size (the
+-- registered users get the tickets base + 1 to base + size), how many of them were placed, and how many left after the
+-- close. Phases: gathering (users register), closed (the users are known), awaiting (for the beacon's value), ranked
+-- (their order is known), placing, open (over).
+if stored_limits[6] then
+  local phase, numbers = string.match(stored_limits[6], '^(%l+)([ %d]+)$')
+  local found = {}
+  for number in string.gmatch(numbers or '', '%d+') do
+    found[#found + 1] = limit(number, 0)
+  end
+  if #found == 5 then
+    rule.opening = {
+      phase = phase, value = found[1], base = found[2], size = found[3], placed = found[4], gone = found[5],
+    }
+    rule.under_way = phase ~= 'gathering' and phase ~= 'open'
+    -- Until all are placed no user is admitted.
+    paused = paused or rule.under_way
+  end
+end
+
 -- The error reply if a key that only parking and claim windows use holds another type, else nil.
 local function wrong_type_of_kept()
   return wrong_type(tickets, 'zset') or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
@@ -191,6 +221,14 @@ end
 -- A script that may park users, or put settings in force, checks these keys in any case.
 if parked_count > 0 or rule.claim_ms > 0 then
   local wrong = wrong_type_of_kept()
+  if wrong then
+    return wrong
+  end
+end
+
+-- Likewise for what only a pre-queue uses.
+if rule.opening or rule.prequeue > 0 then
+  local wrong = wrong_type(registered, 'zset')
   if wrong then
     return wrong
   end
@@ -208,22 +246,22 @@ end
 
 -- What operators have said of a room's doors, as text in settings, in the form of the rules; no text: they are open.
 -- closed: if 1, users without a place can't line up; until: the moment (ms) from which on they can again, if there is one;
--- sold_out: if 1, users outside lose their places, and get none; emptying, emptied_at: users in line with a ticket up to
--- this one, and users parked up to this moment (ms), lose their places.
--- Puts closed, opens_at, sold_out, emptying and emptied_at into the table rule. No user is admitted while any lose their
--- places, and while the room is sold out.
+-- sold_out: if 1, users outside lose their places, and get none; emptying, emptied_at, emptied_number: users in line with a
+-- ticket up to this one, users parked up to this moment (ms), and users with registrations up to this one lose them.
+-- Puts all of these into the table rule. No user is admitted while any lose their places, or while the room is sold out.
 local function read_doors(text)
   local given = rules_of(text)
   local till = limit(given['until'], 0)
   rule.closed = given.closed == '1' and not (till and till <= now)
-  rule.opens_at = rule.closed and till or 0
+  rule.closed_until = rule.closed and till or 0
   rule.sold_out = given.sold_out == '1'
   rule.emptying = rule.sold_out and EXACT or limit(given.emptying, 0)
   rule.emptied_at = rule.sold_out and EXACT or limit(given.emptied_at, 0) or 0
-  paused = stored_limits[3] == '1' or rule.emptying ~= nil
+  rule.emptied_number = rule.sold_out and EXACT or limit(given.emptied_number, 0) or 0
+  paused = stored_limits[3] == '1' or rule.under_way or rule.emptying ~= nil
 end
-if stored_limits[6] then
-  read_doors(stored_limits[6])
+if stored_limits[7] then
+  read_doors(stored_limits[7])
 end
 
 local waiting_before, held_before, capacity_before = waiting, held, capacity
@@ -240,7 +278,7 @@ local estimates = true
 -- What this call did, by the names of the totals in tally.
 local done = {
   admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0, parkings = 0, returns = 0,
-  lapsed = 0, unclaimed = 0,
+  lapsed = 0, unclaimed = 0, registrations = 0,
 }
 
 -- How long users admitted from the line had waited, and how long sessions ended by this call had lasted, in

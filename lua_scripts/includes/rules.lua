@@ -8,6 +8,7 @@
 local ALLOWED = {
   absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$', max_waiting = '^%d+$',
   lineups_per_minute = '^%d+$', rate = '^[1-9]%d?%d?%d?%d?%d?%d?/[smh]$',
+  opens_at = '^%d+$', closes_at = '^%d+$', prequeue = '^%d+$',
 }
 local ALLOWED_WORDS = { rate = ' off ', relineup = ' back keep ', mode = ' on off observe ' }
 

@@ -1,4 +1,4 @@
--- Sessions: which users are allowed in, and since when. Needs clock, room and parking.
+-- Sessions: which users are allowed in, and since when. Needs clock, room, opening and parking.
 
 -- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
 -- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
@@ -107,18 +107,20 @@ local function hand_over(user, left)
   redis.call('ZREM', activity, user)
 end
 
--- Removes a user from the line, also a parked one. Returns the ticket as text, or nil if the user was not in it.
+-- Removes a user from the line, also a parked or a registered one. Returns the ticket as text, which is '0' for a
+-- registered user, or nil if the user was none of these.
 local function leave_line(user)
   local score = redis.call('ZSCORE', line, user)
   local parked_before = parked_count
   local kept = unpark(user)
+  local gathered = rule.opening and withdraw(user)
   if score then
     redis.call('ZREM', line, user)
     redis.call('ZREM', absent, user)
     waiting = waiting - 1
     return as_ticket(kept and math.min(kept, tonumber(score)) or score)
   end
-  return parked_count < parked_before and as_ticket(kept or 0) or nil
+  return (parked_count < parked_before or gathered) and as_ticket(kept or 0) or nil
 end
 
 -- A user who has left the line, or has a new ticket, has not missed a window for it.

@@ -1,4 +1,4 @@
--- The summary, with which every script of a room ends. Needs clock, room and rate.
+-- The summary, with which every script of a room ends. Needs clock, room, rate and opening.
 
 -- The first line may begin when the room has just been filled and no session is near its end. Then each of these
 -- sessions counts as half an admission: on average, half of it is over when the line is measured.
@@ -124,6 +124,26 @@ local function followed()
   return { began, seen, stored[3] or '', redis.call('HLEN', streams) }
 end
 
+-- Times of opening and the pre-queue: {phase ('': none), what lineups come to (see entrance), opens_at, closes_at (both in
+-- ms, 0: none), registered users, ms until a gateway has something to do (0: nothing)}; empty without any of these.
+local function opening_numbers()
+  local opening = rule.opening
+  if not opening and rule.opens_at + rule.closes_at == 0 then
+    return {}
+  end
+  local phase, way, opens_at, due = opening and opening.phase or '', entrance(), rule.opens_at, 0
+  if rule.under_way then
+    opens_at = opening.value
+  elseif phase == 'gathering' then
+    due = math.max(1, opens_at - now)
+  elseif way == 'gather' then
+    due = 1
+  elseif way == 'closed' and rule.prequeue > 0 and opens_at > now then
+    due = opens_at - rule.prequeue - now
+  end
+  return { phase, way, opens_at, rule.closes_at, registered_count(), due }
+end
+
 -- Whether there are free slots that promoting could fill.
 local function slots_for_the_line()
   return not paused and capacity > held and waiting > 0 and tokens_left() > 0
@@ -132,11 +152,12 @@ end
 
 -- The first element of every reply:
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed,
+--  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed, registrations,
 --  waits, stays: by this call, ages,
---  following, parked, next token in ms, mode, doors, opens at in ms}
--- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed().
--- mode: 0 on, 1 off, 2 observe. doors: 1 closed, 2 sold out, 4 paused by an operator, added up. opens at: 0 unless known.
+--  following, parked, next token in ms, mode, opening, doors, closed until in ms}
+-- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed(); opening: see
+-- opening_numbers().
+-- mode: 0 on, 1 off, 2 observe. doors: 1 closed, 2 sold out, 4 paused by an operator, added up. closed until: 0: no moment.
 -- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
@@ -161,7 +182,8 @@ local function summary(unfinished)
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
-    done.parkings, done.returns, done.lapsed, done.unclaimed, waits, stays, ages(), followed(), parked_count,
-    next_token(), rule.mode, doors, rule.opens_at or 0,
+    done.parkings, done.returns, done.lapsed, done.unclaimed, done.registrations, waits, stays, ages(), followed(),
+    parked_count, next_token(), rule.mode, opening_numbers(), doors,
+    rule.closed_until or 0,
   }
 end

@@ -140,6 +140,7 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
         "soldOut": False,
         "waiting": 1,
         "parked": 0,
+        "registered": 0,
         "allowedIn": 3,
         "settings": {
             "absent": {"value": "60s", "from": "default"},
@@ -151,6 +152,9 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "max_waiting": {"value": 0, "from": "default"},
             "lineups_per_minute": {"value": 0, "from": "default"},
             "mode": {"value": "on", "from": "default"},
+            "opens_at": {"value": "off", "from": "default"},
+            "closes_at": {"value": "off", "from": "default"},
+            "prequeue": {"value": "0s", "from": "default"},
         },
     } | {
         key: changed.json["data"][key]

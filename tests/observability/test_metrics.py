@@ -30,6 +30,8 @@ class Numbers:
     returns: int = 10
     lapsed: int = 11
     unclaimed: int = 12
+    registrations: int = 13
+    registered: int = 14
     waits: tuple[float, ...] = (42.0, 18.0)
     stays: tuple[float, ...] = (99.0,)
     ages: tuple[float, ...] | None = ()
@@ -70,7 +72,14 @@ def test_methods_a_client_invents_share_one_label(metrics: Metrics) -> None:
 def test_a_rooms_numbers_are_gauges_and_what_a_call_did_adds_up(metrics: Metrics) -> None:
     metrics.on_summary("default", Numbers())
     metrics.on_summary("default", Numbers(waiting=20, paused=False))
-    gauges = {"waiting": 20, "allowed_in": 3, "capacity": 5, "paused": 0, "admissions_per_second": 2.0}
+    gauges = {
+        "waiting": 20,
+        "allowed_in": 3,
+        "capacity": 5,
+        "paused": 0,
+        "admissions_per_second": 2.0,
+        "registered": 14,
+    }
     for name, expected in gauges.items():
         assert value(metrics, f"room_{name}", room="default") == expected
     assert value(metrics, "room_following", room="default") == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.waiting_room.policy import ConfiguredLimits
+from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms

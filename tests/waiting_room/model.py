@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS = range(7)
-NOT_ELIGIBLE, CLOSED, SOLD_OUT = range(7, 10)
+NOT_ELIGIBLE, REGISTERED, CLOSED, UNPREPARED, SOLD_OUT = range(7, 12)
 NOTHING, SLOT, PLACE = range(3)
 BLIND = 5_000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import redis
@@ -17,6 +18,7 @@ CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
 SCRIPTS = load_all({"clock": CLOCK})
 
 NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE = range(8)
+REGISTERED, CLOSED, UNPREPARED = range(8, 11)
 NOTHING, SLOT, PLACE = range(3)
 
 START = 1_700_000_000_000
@@ -35,6 +37,17 @@ class Reply(NamedTuple):
 def connect(url: str) -> redis.Redis:
     """A client that carries any bytes as text, in both directions."""
     return redis.Redis.from_url(url, protocol=2, decode_responses=True, encoding_errors="surrogateescape")
+
+
+class Record(NamedTuple):
+    """The record of an opening; see ``includes/room.lua``."""
+
+    phase: str
+    value: int
+    base: int
+    size: int
+    placed: int
+    gone: int
 
 
 class Rig:
@@ -88,9 +101,13 @@ class Rig:
             author = ("", "") if by_user else self.author
             args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
         if name == "lineup":
-            keys = (self.keys.lineups, self.keys.last_lineups, *keys)
+            keys = (self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys)
         if name == "sweep":
             keys = (*keys, self.keys.lineups, self.keys.last_lineups)
+        return self.raw_room(name, keys, *args)
+
+    def raw_room(self, name: str, keys: Iterable[str], *args: Any) -> Reply:
+        """A script of the room with exactly these further keys and arguments."""
         all_keys = (*self.keys.common, *keys)
         arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
         summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))
@@ -162,6 +179,45 @@ class Rig:
 
     def doors(self, act: str, until: int | str = "") -> Summary:
         return self.run("doors", act, until).summary
+
+    def gather(self, order: str = "arrival", beacon: str = "", salt_key: str = "5a" * 32) -> Summary:
+        """An instance begins the pre-queue."""
+        secret = "00" * 32
+        keys = (self.keys.draw, self.keys.drawn)
+        return self.run("gather", order, secret, "c0" * 32, salt_key, beacon, keys=keys).summary
+
+    def rank(self, root: str = "", digest: str = "arrival", value: int | None = None) -> bool:
+        """An instance has computed the draw; whether that counted."""
+        opening = self.opening()
+        value = opening.value if value is None else value
+        return bool(self.run("rank", value, root, digest, keys=[self.keys.draw]).answers[0])
+
+    def place(
+        self,
+        first: int,
+        *users: str,
+        digest: str = "arrival",
+        value: int | None = None,
+        entries: Sequence[bytes] = (),
+    ) -> int:
+        """An instance puts these users in line, after the ``first`` ones; how many are placed then."""
+        value = self.opening().value if value is None else value
+        pairs = [part for user, entry in zip_longest(users, entries, fillvalue=b"") for part in (user, entry)]
+        keys = (self.keys.draw, self.keys.drawn, self.keys.watch)
+        return int(self.run("open", value, digest, first, 60, *pairs, keys=keys).answers[0])
+
+    def beacon(self, value: str) -> int:
+        """An operator enters the beacon's value."""
+        reply = self.raw_room("beacon", (self.keys.draw, self.keys.audit), value, *self.author)
+        return int(reply.answers[0])
+
+    def opening(self) -> Record:
+        """The record of the opening."""
+        phase, *numbers = (self.client.hget(self.keys.settings, "opening") or " 0 0 0 0 0").split(" ")
+        return Record(phase, *map(int, numbers))
+
+    def registered(self) -> list[str]:
+        return self.client.zrange(self.keys.registered, 0, -1)
 
     def configure(self, capacity: int, duration: int, starting: bool = True) -> Reply:
         self.capacity, self.duration = capacity, duration

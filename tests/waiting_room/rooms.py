@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import NoObserver, RoomObserver
-from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import DEFAULTS, RoomRules

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis as Client
 
-from gateway.waiting_room.policy import ConfiguredLimits
+from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.state import Left, StateKind
 
 CROWD = 2_000

@@ -69,7 +69,9 @@ class TwoVersions(Rig):
         raw = [one.encode() if isinstance(one, str) else one for one in given]
         summary, *answers = self.client.eval(EARLIER[name].text, len(all_keys), *all_keys, *raw)
         parked = self.client.zcard(self.keys.parked)
-        return Reply(parse_summary([*summary[:16], 0, 0, 0, 0, *summary[16:], parked, 0, 0, 0, 0]), answers)
+        return Reply(
+            parse_summary([*summary[:16], 0, 0, 0, 0, 0, *summary[16:], parked, 0, 0, [], 0, 0]), answers
+        )
 
 
 class Neighbours(Driver):

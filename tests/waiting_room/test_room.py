@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
+from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
@@ -364,6 +364,7 @@ SUMMARY = Summary(
     returns=0,
     lapsed=0,
     unclaimed=0,
+    registrations=0,
     waits=(),
     stays=(),
     ages=(),

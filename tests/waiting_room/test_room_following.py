@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.errors import QueueUnavailable
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import NoObserver
-from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import Sign, StateKind, Summary

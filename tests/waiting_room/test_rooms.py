@@ -15,8 +15,8 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 
 from gateway.errors import NewerSchema, QueueUnavailable, RoomNotFound, SettingsError
+from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.policy import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as Client
 
+from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.policy import ConfiguredLimits
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock

@@ -22,6 +22,8 @@ from gateway.routing.spec.value_types import (
     LINEUPS,
     MAX_AGE,
     MODE,
+    MOMENT,
+    OPENING_ORDER,
     ORDER,
     RATE,
     RELINEUP,
@@ -200,6 +202,16 @@ ACCESS: Final = Keys(
     ),
 )
 
+PREQUEUE: Final = Keys(
+    "a pre-queue",
+    (
+        Key("from", DURATION, "How long before opens_at users may register, as 30m.", required=True),
+        Key("order", OPENING_ORDER, "draw, or arrival: in the order of registration; arrival if missing."),
+        Key("beacon", TEXT, "The name of the public random value that the draw waits for."),
+    ),
+    null=False,
+)
+
 BYPASS: Final = Keys(
     "a bypass",
     (
@@ -271,6 +283,13 @@ ROOM: Final = Keys(
             "mode",
             MODE,
             "on; off: everyone is allowed in; observe: the gate lets everyone pass, and counts; QUEUE_MODE if missing.",
+        ),
+        Key(
+            "opens_at", MOMENT, "Before this moment the room takes no lineups, as 2026-12-01T20:00:00+09:00."
+        ),
+        Key("closes_at", MOMENT, "From this moment on the room takes no lineups."),
+        Key(
+            "prequeue", PREQUEUE, "Users register before the room opens, and are put in line at the opening."
         ),
         Key(
             "identity",

@@ -8,13 +8,14 @@ from typing import TypeVar
 from gateway.routing.callers import Bypass, ClaimRule, Network, parse_network
 from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
-from gateway.routing.gates import DEFAULT_ROOM, Gate, RoomLimits
+from gateway.routing.gates import DEFAULT_ROOM, Gate, Prequeue, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
-from gateway.routing.spec.model import ACCESS, BYPASS, CORS, ELIGIBLE, GATE, ROOM, Keys
+from gateway.routing.spec.model import ACCESS, BYPASS, CORS, ELIGIBLE, GATE, PREQUEUE, ROOM, Keys
 from gateway.routing.spec.value_types import (
+    BEACON,
     CAPACITY,
     COUNT,
     DURATION,
@@ -22,6 +23,8 @@ from gateway.routing.spec.value_types import (
     IDENTITY,
     LINEUPS,
     MODE,
+    MOMENT,
+    OPENING_ORDER,
     RATE,
     RELINEUP,
     ROOM_NAME,
@@ -202,11 +205,36 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
                 fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
             ),
             _value(fields.get("mode"), "mode", MODE, "room", issues),
-            _value(fields.get("identity"), "identity", IDENTITY, "room", issues),
+            opens_at=_value(fields.get(plain_name("opens_at")), "opens_at", MOMENT, "room", issues),
+            closes_at=_value(fields.get(plain_name("closes_at")), "closes_at", MOMENT, "room", issues),
+            prequeue=_prequeue(fields.get("prequeue"), f"rooms.{name}.prequeue", issues),
+            identity=_value(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
             eligible=_eligible(_given(fields, "eligible"), f"rooms.{name}.eligible", issues),
         )
+        opens_at, closes_at = rooms[name].opens_at, rooms[name].closes_at
+        if opens_at and closes_at and closes_at <= opens_at:
+            issues.add(
+                line, "room", f"room {name!r} closes before it opens: closes_at must be after opens_at"
+            )
     return rooms
+
+
+def _prequeue(node: Node | None, title: str, issues: Issues) -> Prequeue | None:
+    """The pre-queue of a room; None if there is none. Faults are reported."""
+    if node is None:
+        return None
+    fields = fields_of(node, PREQUEUE, issues, title)
+    seconds = _value(fields.get("from"), "from", DURATION, "room", issues)
+    order = _value(fields.get("order"), "order", OPENING_ORDER, "room", issues)
+    beacon = _value(fields.get("beacon"), "beacon", BEACON, "room", issues)
+    if "from" not in fields:
+        issues.add(
+            node.line, "room", f"{title} needs from: how long before opens_at users may register, as 30m"
+        )
+    if beacon is not None and order != "draw":
+        issues.add(node.line, "room", f"{title}: a beacon needs order: draw")
+    return Prequeue(seconds or 0.0, order or "arrival", beacon or "")
 
 
 def _bypasses(node: Node | None, title: str, issues: Issues) -> tuple[Bypass, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar, cast
 
 T_co = TypeVar("T_co", covariant=True)
@@ -81,6 +82,18 @@ def _order(match: re.Match[str]) -> int | None:
     return number if (number := int(match[0])) in _INT32 else None
 
 
+def _moment(match: re.Match[str]) -> float | None:
+    text = match[0].upper()
+    if text in {"OFF", "FALSE"}:
+        return 0.0
+    try:
+        seconds = datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        # A day or an hour that does not exist.
+        return None
+    return seconds if seconds > 0 else None
+
+
 def _size(match: re.Match[str]) -> int | None:
     # As in Spring, a limit of 0 is refused. Later code would take it for no limit.
     return int(match[1]) * _UNITS[(match[2] or "").upper()] or None
@@ -130,6 +143,30 @@ RATE: Final[ValueType[str]] = ValueType(
     {"not": {"const": True}},
 )
 """How many users a room admits. YAML reads ``off`` as false."""
+
+MOMENT: Final[ValueType[float]] = ValueType(
+    "a moment with its zone, as 2026-12-01T20:00:00+09:00 or 2026-12-01T11:00:00Z, or off",
+    rf"\d{{4}}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{{1,3}})?)?(?:[Zz]|[+-]\d\d:?\d\d)|{any_case('off')}"
+    rf"|{any_case('false')}",
+    _moment,
+    ("boolean",),
+    {"not": {"const": True}},
+)
+"""In epoch seconds; 0 for none. YAML reads ``off`` as false."""
+
+OPENING_ORDER: Final[ValueType[Literal["draw", "arrival"]]] = ValueType(
+    "draw or arrival",
+    f"{any_case('draw')}|{any_case('arrival')}",
+    lambda match: "draw" if match[0].lower() == "draw" else "arrival",
+)
+
+BEACON: Final[ValueType[str]] = ValueType(
+    "a text of 1 to 200 characters without line breaks",
+    r"[^\x00-\x1f\x7f]{1,200}",
+    lambda match: match[0],
+    ("number",),
+)
+"""The name of a public random value."""
 
 RELINEUP: Final[ValueType[str]] = ValueType(
     "back or keep", f"{any_case('back')}|{any_case('keep')}", lambda match: match[0].lower()

@@ -16,7 +16,7 @@ from typing import Final
 
 from gateway.routing.breakers import warn_of_fallbacks
 from gateway.routing.calls import METHODS, CallPattern, overlap, parse_call
-from gateway.routing.gates import Gate
+from gateway.routing.gates import Gate, RoomLimits
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
 from gateway.routing.predicates import Method, Path, Weight
 from gateway.routing.prefix_index import literal_beginning, literal_prefix
@@ -506,10 +506,27 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
                 f"a session in room {room!r} lasts {seconds:g} s: it is over before a user can do anything"
             )
             issues.warn(line, "room-duration", message)
+        _warn_of_opening(room, table.rooms[room], line, issues)
         for rule in table.rooms[room].bypass:
             if any(network.prefixlen == 0 for network in rule.networks):
                 message = f"every client is in a network of bypass {rule.name!r}, so room {room!r} holds no one back"
                 issues.warn(line, "bypass-everyone", message)
+
+
+def _warn_of_opening(room: str, limits: RoomLimits, line: int, issues: Issues) -> None:
+    """Warn about a pre-queue that never begins unless an operator sets the moment, and about a draw that proves
+    less."""
+    if limits.prequeue is None:
+        return
+    if not limits.opens_at:
+        message = f"room {room!r} has a pre-queue but no opens_at, so no user can register until an operator sets one"
+        issues.warn(line, "room-opening", message)
+    if limits.prequeue.order == "draw" and not limits.prequeue.beacon:
+        message = (
+            f"the draw of room {room!r} has no beacon: it proves only that nothing was changed after the close, not "
+            "that no one could choose the order"
+        )
+        issues.warn(line, "room-opening", message)
 
 
 def _warn_of_unused_services(table: RouteTable, lines: Lines, issues: Issues) -> None:

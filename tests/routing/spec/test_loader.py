@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.routing.callers import Bypass, ClaimRule
-from gateway.routing.gates import GateRule, RoomLimits
+from gateway.routing.gates import GateRule, Prequeue, RoomLimits
 from gateway.routing.spec import loader
 from gateway.routing.spec.issues import RouteFileError, summarize
 from gateway.routing.spec.loader import content_of, default_file, parse
@@ -195,6 +195,24 @@ def test_a_fault_says_what_to_write_instead(item: str, hint: str) -> None:
         (GOOD + "gates: text", "gates must be a list"),
         (GOOD + "gates: [text]", "a gate must be a mapping"),
         (GOOD + "rooms: {'a b': {}}", "no name of a room"),
+        (GOOD + "rooms: {vip: {opens_at: 2026-12-01T20:00:00}}", "opens_at must be a moment with its zone"),
+        (GOOD + "rooms: {vip: {opens_at: 2026-12-01}}", "opens_at must be a moment with its zone"),
+        (GOOD + "rooms: {vip: {opens_at: 2026-02-30T20:00:00Z}}", "opens_at must be a moment with its zone"),
+        (GOOD + "rooms: {vip: {closes_at: true}}", "closes_at must be a moment with its zone"),
+        (
+            GOOD + "rooms: {vip: {opens_at: 2026-12-01T20:00:00+09:00, closes_at: 2026-12-01T11:00:00Z}}",
+            "room 'vip' closes before it opens",
+        ),
+        (GOOD + "rooms: {vip: {prequeue: 30m}}", "rooms.vip.prequeue must be a mapping"),
+        (GOOD + "rooms: {vip: {prequeue: {order: draw}}}", "rooms.vip.prequeue needs from"),
+        (GOOD + "rooms: {vip: {prequeue: {from: 0}}}", "from must be seconds from 0.001"),
+        (GOOD + "rooms: {vip: {prequeue: {from: 1h, order: luck}}}", "order must be draw or arrival"),
+        (GOOD + "rooms: {vip: {prequeue: {from: 1h, beacon: x}}}", "a beacon needs order: draw"),
+        (GOOD + "rooms: {vip: {prequeue: {from: 1h, order: draw, beacon: ''}}}", "beacon must be a text"),
+        (
+            GOOD + "rooms: {vip: {prequeue: {from: 1h, until: 1}}}",
+            "there is no key in rooms.vip.prequeue 'until'",
+        ),
         (GOOD + "rooms: {vip: {bypass: staff}}", "rooms.vip.bypass must be a list"),
         (GOOD + "rooms: {vip: {bypass: [staff]}}", "an item of rooms.vip.bypass must be a mapping"),
         (
@@ -340,6 +358,23 @@ def test_a_room_lets_callers_bypass_its_gate() -> None:
     assert [str(network) for network in probes.networks] == ["10.9.0.0/16", "10.1.0.0/16"]
     assert table.bypass_of("none") == table.bypass_of("default") == table.bypass_of("unknown") == ()
     assert table.wanted_claims() == {"role": {"staff", "7"}}
+
+
+def test_rooms_have_opening_times_and_a_pre_queue() -> None:
+    table = read(
+        GOOD
+        + """rooms:
+  vip:
+    opens_at: 2026-12-01T20:00:00+09:00
+    closes_at: 2026-12-01 14:00Z
+    prequeue: {from: 30m, order: draw, beacon: lottery draw of 1 December}
+  plain: {opens_at: off, prequeue: {from: 1h}}
+"""
+    )
+    vip, plain = table.rooms["vip"], table.rooms["plain"]
+    assert (vip.opens_at, vip.closes_at) == (1_796_122_800.0, 1_796_133_600.0)
+    assert vip.prequeue == Prequeue(1800.0, "draw", "lottery draw of 1 December")
+    assert (plain.opens_at, plain.closes_at, plain.prequeue) == (0.0, None, Prequeue(3600.0))
 
 
 def test_services_are_lists_or_texts_or_nothing() -> None:

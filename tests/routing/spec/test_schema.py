@@ -74,6 +74,9 @@ SOUND: dict[str, Any] = {
             "max_waiting": 5000,
             "lineups_per_minute": 10,
             "mode": "observe",
+            "opens_at": "2026-12-01T20:00:00+09:00",
+            "closes_at": "2026-12-01T14:00:00.5Z",
+            "prequeue": {"from": "30m", "order": "draw", "beacon": "a lottery"},
             "identity": "either",
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},

@@ -20,6 +20,7 @@ from gateway.routing.table import RouteTable
 from tests.support.route_files import load
 
 ROOT = Path(__file__).parents[3]
+MOMENT = "2026-12-01T20:00:00+09:00"
 SHOP = """\
 routes:
 - {id: shop, uri: http://h, predicates: [Path=/shop/**], filters: [StripPrefix=1]}
@@ -193,6 +194,18 @@ def told(text: str) -> list[tuple[int, str]]:
                 ("response_timeout", "response-timeout"),
                 ("connectTimeout", "connect-timeout"),
             )
+        ),
+        (
+            SHOP + "rooms: {default: {prequeue: {from: 30m}}}",
+            6,
+            "room-opening",
+            "has a pre-queue but no opens_at",
+        ),
+        (
+            SHOP + f"rooms: {{default: {{opens_at: {MOMENT}, prequeue: {{from: 30m, order: draw}}}}}}",
+            6,
+            "room-opening",
+            "the draw of room 'default' has no beacon",
         ),
         (SHOP + "rooms: {default: {duration: 240000}}", 6, "room-duration", "240000 s (2.8 days)"),
         # routes and services

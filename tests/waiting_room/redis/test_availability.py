@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import QueueUnavailable
-from gateway.waiting_room.policy import ConfiguredLimits
+from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.redis import availability
 from gateway.waiting_room.redis.availability import Availability, Probe, RedisState
 from gateway.waiting_room.redis.connection import Redis, RedisConnection

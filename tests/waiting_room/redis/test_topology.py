@@ -14,7 +14,7 @@ import pytest
 from redis.crc import key_slot
 
 from gateway.errors import QueueUnavailable, SettingsError
-from gateway.waiting_room.policy import ConfiguredLimits
+from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.rooms import Rooms

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.waiting_room.state import Doors
-from tests.waiting_room.model import ADMITTED, ALLOWED_IN, CLOSED, NONE, SOLD_OUT, WAITING
-from tests.waiting_room.rig import Rig, fill
+from tests.waiting_room.model import ADMITTED, ALLOWED_IN, CLOSED, NONE, REGISTERED, SOLD_OUT, WAITING
+from tests.waiting_room.rig import START, Rig, fill
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_closed_room_admits_no_new_user_though_slots_are_free(rig: Rig) -> Non
 
 def test_a_room_closed_until_a_moment_opens_by_itself_to_the_millisecond(rig: Rig) -> None:
     until = rig.now + 5_000
-    assert rig.doors("close", until).opens_at == until
+    assert rig.doors("close", until).closed_until == until
     rig.advance(4_999)
     assert rig.lineup("new") == [[CLOSED, 0, 0, 0, 0, until]]
     rig.advance(1)
@@ -58,7 +58,7 @@ def test_a_room_closed_until_a_moment_opens_by_itself_to_the_millisecond(rig: Ri
 
 def test_closing_again_replaces_the_moment(rig: Rig) -> None:
     rig.doors("close", rig.now + 5_000)
-    assert rig.doors("close").opens_at == 0
+    assert rig.doors("close").closed_until == 0
     rig.advance(60_000)
     assert codes(rig.lineup("new")) == [CLOSED]
 
@@ -172,3 +172,61 @@ def test_an_unusable_order_changes_nothing(sale: Rig, act: str, until: object, b
 def test_unusable_doors_are_open(rig: Rig, stored: str) -> None:
     rig.client.hset(rig.keys.settings, "doors", stored)
     assert codes(rig.lineup("ann")) == [ADMITTED]
+
+
+OPENS = START + 60_000
+
+
+@pytest.fixture
+def gathering(rig: Rig) -> Rig:
+    """``r1`` and ``r2`` are registered; the room opens in half a minute."""
+    rig.set_rules(opens_at=OPENS, prequeue=30_000)
+    rig.set_clock(OPENS - 30_000)
+    rig.gather()
+    rig.lineup("r1", "r2")
+    rig.events()
+    return rig
+
+
+def test_a_closed_room_registers_no_one_and_keeps_registrations(gathering: Rig) -> None:
+    gathering.doors("close")
+    assert gathering.lineup("new") == [[CLOSED, 0, 0, 0, 0, 0]]
+    assert codes(gathering.lineup("r1")) == [REGISTERED]
+    gathering.doors("close", OPENS - 10_000)
+    assert gathering.lineup("new") == [[CLOSED, 0, 0, 0, 0, OPENS]]
+
+
+@pytest.mark.parametrize(("act", "event"), [("sold_out", "SOLD_OUT"), ("empty", "OPERATOR")])
+def test_registered_users_lose_their_registrations_too(gathering: Rig, act: str, event: str) -> None:
+    assert not gathering.doors(act).more
+    assert gathering.events() == [(event, "r1", 0), (event, "r2", 0)]
+    assert gathering.registered() == []
+    after = {"sold_out": SOLD_OUT, "empty": NONE}[act]
+    assert codes(gathering.status("r1")) == [after]
+    assert codes(gathering.lineup("r3")) == [{"sold_out": SOLD_OUT, "empty": REGISTERED}[act]]
+
+
+@pytest.mark.parametrize(("act", "event"), [("sold_out", "SOLD_OUT"), ("empty", "OPERATOR")])
+def test_users_of_an_opening_under_way_get_their_places_and_then_lose_them(
+    gathering: Rig, act: str, event: str
+) -> None:
+    gathering.set_clock(OPENS)
+    gathering.sweep()
+    gathering.rank()
+    gathering.doors(act)
+    if act == "sold_out":
+        assert codes(gathering.status("r1")) == [SOLD_OUT]
+    assert gathering.place(0, "r1", "r2") == 2
+    assert (gathering.inside(), gathering.events()) == ({}, [])
+    gathering.sweep()
+    assert [(kind, user) for kind, user, _ in gathering.events()] == [(event, "r1"), (event, "r2")]
+    assert gathering.waiting() == []
+
+
+def test_of_a_long_pre_queue_too_256_go_in_each_step_and_later_ones_stay(gathering: Rig) -> None:
+    gathering.lineup(*(f"u{n:03}" for n in range(254)))
+    gathering.lineup("late")
+    assert gathering.doors("empty").more
+    gathering.lineup("new")
+    assert not gathering.sweep().more
+    assert gathering.registered() == ["new"]

@@ -12,7 +12,7 @@ import pytest
 from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
-from gateway.waiting_room.rules import DEFAULTS, MAX_LINEUPS, RULE_NAMES, SCHEMA, TIME_NAMES, WORDS
+from gateway.waiting_room.rules import DEFAULTS, MAX_LINEUPS, MILLISECOND_NAMES, RULE_NAMES, SCHEMA, WORDS
 from gateway.waiting_room.scripts import NAMES
 from gateway.waiting_room.state import Left, StateKind, Summary
 
@@ -24,7 +24,7 @@ STATED = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(…?)\] +(\w+)", re.MULTILINE)
 USED = re.compile(r"\b(KEYS|ARGV)\[(\d+)\]")
 LIST_FROM = re.compile(r"\bFIRST_\w+ = (\d+)$|\bunpack\(ARGV, (\d+)\)", re.MULTILINE)
 LOCAL = re.compile(r"^local ([\w, ]+?)\s*=\s*(.+?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
-CODES = re.compile(r"^local ([A-Z_]+(?:, [A-Z_]+)+) = (\d+(?:, \d+)+)", re.MULTILINE)
+CODES = re.compile(r"^local ([A-Z_]+(?:, [A-Z_]+)+)\s+= (\d+(?:, \d+)+)", re.MULTILINE)
 
 
 def read(name: str) -> str:
@@ -214,7 +214,8 @@ def test_the_summary_has_pythons_order() -> None:
         "parked": "parked_count",
         "next_token": "next_token()",
         "mode": "rule.mode",
-        "opens_at": "rule.opens_at or 0",
+        "opening": "opening_numbers()",
+        "closed_until": "rule.closed_until or 0",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [
@@ -242,7 +243,7 @@ def test_python_knows_the_schema_and_the_settings() -> None:
     assert {name: tuple(words[name].split()) for name in WORDS} == WORDS
     for name, text in re.findall(r"^--   (\w+)  +[^\0]*?([\w,]+) unless given", room, re.MULTILINE):
         default = getattr(DEFAULTS, name)
-        assert text == (f"{round(default * 1000):,}" if name in TIME_NAMES else str(default)), name
+        assert text == (f"{round(default * 1000):,}" if name in MILLISECOND_NAMES else str(default)), name
     assert f"local MOST_LINEUPS, MODES = {MAX_LINEUPS}, {{ off = 1, observe = 2 }}" in room
 
 

@@ -1,4 +1,4 @@
-"""What a room is configured with, and what holds for all rooms of a gateway."""
+"""What a room is configured with at an instance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.waiting_room.rules import DEFAULTS, RoomRules
+from gateway.waiting_room.rules import DEFAULTS, Prequeue, RoomRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class ConfiguredLimits:
     rules: RoomRules = DEFAULTS
     sources: Mapping[str, str] = field(default_factory=dict)
     """Who gave each of ``rules``: ``file`` or ``environment``; without an entry the built-in default holds."""
+    prequeue: Prequeue = field(default_factory=Prequeue)
+    """What a pre-queue that this instance begins is like."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,278 @@
+"""The opening of a room with a pre-queue: a gateway begins the pre-queue, computes the order, and puts the registered
+users in line. The scripts ``gather``, ``rank`` and ``open`` make every step repeatable, so that any instance may do any
+step, and several may do the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import IntEnum
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from redis.exceptions import ResponseError
+
+from gateway.draw import ranking
+from gateway.draw.formulas import SECRET_BYTES, commitment_of, entry_of, salt_of, seed_of
+from gateway.draw.slices import Steps, run_in_slices
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.batch import MAX_BATCH
+from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.redis.wire import Argument
+from gateway.waiting_room.rules import Prequeue
+from gateway.waiting_room.state import Phase, State, StateKind
+
+Entry = TypeVar("Entry")
+
+log = logging.getLogger(__name__)
+
+KEPT_SECONDS: Final = 30 * 24 * 3600
+"""How long what is published of a draw stays in Redis after the opening."""
+PAGE: Final = 2000
+"""Users that are read from Redis in one call."""
+MAX_BEACON: Final = 1000
+"""The longest value of a beacon, in characters."""
+
+_SALT_KEY: Final = 6
+"""Its place in the answer to a lineup."""
+_ENTRY_STEP: Final = 128
+_ARRIVAL: Final = "arrival"
+"""The digest of the order without a draw."""
+_OTHER_OPENING: Final = -1
+
+
+class BeaconAnswer(IntEnum):
+    """What became of a beacon's value; ``beacon.lua`` has the same codes."""
+
+    NO_DRAW = 0
+    ACCEPTED = 1
+    TOO_EARLY = 2
+    KNOWN = 3
+
+
+class DrawRecord(NamedTuple):
+    """What Redis holds of a pre-queue. Texts are empty where nothing is known; hashes and secrets are in hex."""
+
+    phase: Phase
+    opens_at: int
+    """The moment of opening, in epoch milliseconds; known from the close on."""
+    size: int
+    """How many users took part; known from the close on."""
+    placed: int
+    """How many of them are in line, those who left before included."""
+    order: str = ""
+    commitment: str = ""
+    secret: str = ""
+    salt_key: str = ""
+    beacon_name: str = ""
+    beacon: str = ""
+    """The beacon's value."""
+    root: str = ""
+    digest: str = ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the order is that of a draw."""
+        return self.order == "draw"
+
+
+class Call(Protocol):
+    """Runs a script of the room."""
+
+    def __call__(self, script: str, *args: Argument, extra_keys: Sequence[str]) -> Awaitable[list[Any]]:
+        """The reply. Raises QueueUnavailable."""
+
+
+class _Order(NamedTuple):
+    """The users with their entries, by rank; a digest of that, empty while the beacon's value is missing; and the root,
+    empty without a draw."""
+
+    pairs: list[tuple[bytes, bytes]]
+    digest: str
+    root: str = ""
+
+
+class Opener:
+    """Does for one room what its scripts can't. Every method raises QueueUnavailable.
+
+    ``command`` sends one command to Redis; ``prequeue`` returns what this instance is configured with.
+    """
+
+    def __init__(
+        self,
+        keys: RoomKeys,
+        call: Call,
+        command: Callable[..., Awaitable[Any]],
+        prequeue: Callable[[], Prequeue],
+    ) -> None:
+        self._keys = keys
+        self._call = call
+        self._command = command
+        self._prequeue = prequeue
+        self.wanted = asyncio.Event()
+        """Set when there is work."""
+
+    async def keep(self) -> None:
+        """Works whenever that is wanted, until it is cancelled. If it fails, the next sweep finds that there is work,
+        here or at another instance."""
+        while True:
+            await self.wanted.wait()
+            self.wanted.clear()
+            try:
+                await self.work()
+            except QueueUnavailable as error:
+                log.debug("room %s: the opening did not go on: %s", self._keys.room, error.reason)
+            except Exception:
+                log.exception("room %s: the opening did not go on", self._keys.room)
+
+    async def begin(self) -> None:
+        """Begins the pre-queue, unless another instance has begun it or it is too early."""
+        secret = secrets.token_bytes(SECRET_BYTES)
+        given = self._prequeue()
+        await self._call(
+            "gather",
+            given.order,
+            secret.hex(),
+            commitment_of(secret).hex(),
+            secrets.token_hex(SECRET_BYTES),
+            given.beacon,
+            extra_keys=(self._keys.draw, self._keys.drawn),
+        )
+
+    async def lined_up(
+        self, entries: Sequence[Entry], line_up: Callable[[Sequence[Entry]], Awaitable[list[State]]]
+    ) -> list[State]:
+        """What ``line_up`` answers for ``entries``. If it finds that the pre-queue has not begun, begins it first."""
+        states = await line_up(entries)
+        early = [at for at, state in enumerate(states) if state.kind is StateKind.UNPREPARED]
+        if early:
+            await self.begin()
+            again = await line_up([entries[at] for at in early])
+            if any(state.kind is StateKind.UNPREPARED for state in again):
+                raise QueueUnavailable("the pre-queue could not be begun")
+            for at, state in zip(early, again, strict=True):
+                states[at] = state
+        return states
+
+    async def record(self) -> DrawRecord:
+        """What Redis holds."""
+        reply = await self._call("draw", extra_keys=(self._keys.draw,))
+        phase, opens_at, size, placed, *fields = reply[1:]
+        texts = [field.decode("utf-8", "replace") for field in fields]
+        found = dict(zip(texts[::2], texts[1::2], strict=True))
+        known = {name: found[name] for name in DrawRecord._fields[4:] if name in found}
+        return DrawRecord(Phase(phase.decode()), int(opens_at), size, placed, **known)
+
+    async def entries(self, first: int, count: int) -> bytes:
+        """``count`` published entries from ``first`` on, that of rank 1 first, one after the other."""
+        return bytes(await self._send("GETRANGE", self._keys.drawn, 32 * first, 32 * (first + count) - 1))
+
+    async def enter_beacon(self, value: str, by: str, reason: str) -> BeaconAnswer:
+        """An operator enters the beacon's value."""
+        keys = (self._keys.draw, self._keys.audit)
+        reply = await self._call("beacon", value, by, reason, extra_keys=keys)
+        return BeaconAnswer(reply[1])
+
+    async def work(self) -> None:
+        """Begins the pre-queue if it is time, or goes on with the opening until the room is open or the beacon's value
+        is missing."""
+        record = await self.record()
+        if record.phase in {Phase.NONE, Phase.OPEN}:
+            await self.begin()
+            return
+        if record.phase in {Phase.GATHERING, Phase.AWAITING}:
+            return
+        ordered = await self._order(record)
+        if record.phase is Phase.CLOSED:
+            # The root is published at once. Those who note it before the beacon's value is known can tell later that no
+            # entry was changed.
+            await self._call(
+                "rank", record.opens_at, ordered.root, ordered.digest, extra_keys=(self._keys.draw,)
+            )
+        if ordered.digest:
+            await self._place(record, ordered)
+
+    async def _place(self, record: DrawRecord, ordered: _Order) -> None:
+        keys = (self._keys.draw, self._keys.drawn, self._keys.watch)
+        placed = record.placed
+        while True:
+            step = [part for pair in ordered.pairs[placed : placed + MAX_BATCH] for part in pair]
+            reply = await self._call(
+                "open", record.opens_at, ordered.digest, placed, KEPT_SECONDS, *step, extra_keys=keys
+            )
+            placed = reply[1]
+            if placed == _OTHER_OPENING or placed >= record.size:
+                return
+
+    async def _order(self, record: DrawRecord) -> _Order:
+        """The order in which users are placed. Every instance computes the same."""
+        users = await self._users(record.size)
+        if not record.drawn:
+            return _Order([(user, b"") for user in users], _ARRIVAL)
+        by_entry = await run_in_slices(_entries(self._keys.room, users, bytes.fromhex(record.salt_key)))
+        root = (await run_in_slices(ranking.close(by_entry))).root
+        if record.beacon_name and not record.beacon:
+            return _Order([], "", root.hex())
+        seed = seed_of(bytes.fromhex(record.secret), root, record.beacon)
+        ranks = await run_in_slices(ranking.rank(seed, by_entry))
+        pairs, digest = await run_in_slices(_in_order(ranks, by_entry))
+        return _Order(pairs, digest, root.hex())
+
+    async def _users(self, size: int) -> list[bytes]:
+        """Everyone who took part, by registration."""
+        users: list[bytes] = []
+        for first in range(0, size, PAGE):
+            users += await self._send("ZRANGE", self._keys.registered, first, min(first + PAGE, size) - 1)
+        if len(users) < size:
+            # The room opens all the same, for those whom Redis still has.
+            log.error("room %s: Redis has lost %d registered users", self._keys.room, size - len(users))
+            users += [b"\0lost %d" % each for each in range(len(users), size)]
+        return users
+
+    async def _send(self, *command: Argument) -> Any:
+        try:
+            return await self._command(*command)
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+
+
+def salt_for(salt_key: str, user: str) -> bytes:
+    """The salt of a user in the pre-queue with this key, which is in hex."""
+    return salt_of(bytes.fromhex(salt_key), user)
+
+
+def with_salts(states: list[State], answers: Sequence[Sequence[Any]], users: Sequence[str]) -> list[State]:
+    """The states of ``users``, with the salts of those whom ``answers`` of a lineup say to be registered for a draw."""
+    return [
+        state._replace(salt=salt_for(answer[_SALT_KEY].decode(), user))
+        if state.registered and len(answer) > _SALT_KEY and answer[_SALT_KEY]
+        else state
+        for state, answer, user in zip(states, answers, users, strict=True)
+    ]
+
+
+def _entries(room: str, users: Sequence[bytes], salt_key: bytes) -> Steps[dict[bytes, bytes]]:
+    """The users by their entries."""
+    found = {}
+    for count, user in enumerate(users, 1):
+        name = user.decode("utf-8", "replace")
+        found[entry_of(room, name, salt_of(salt_key, name))] = user
+        if count % _ENTRY_STEP == 0:
+            yield
+    return found
+
+
+def _in_order(
+    ranks: ranking.Ranks, by_entry: Mapping[bytes, bytes]
+) -> Steps[tuple[list[tuple[bytes, bytes]], str]]:
+    """The users with their entries, that of rank 1 first, and a digest of it all."""
+    pairs = []
+    digest = sha256()
+    for count, entry in enumerate(ranks, 1):
+        pairs.append((by_entry[entry], entry))
+        digest.update(entry)
+        if count % _ENTRY_STEP == 0:
+            yield
+    return pairs, digest.hexdigest()

@@ -1,0 +1,15 @@
+-- The close of a pre-queue: from then on the users who take part, and their tickets, are fixed. Needs clock, room,
+-- tickets and opening.
+
+-- Closes the pre-queue if it is time. Without a moment of opening any more it is time at once.
+local function close_if_due()
+  local opening = rule.opening
+  if not opening or opening.phase ~= 'gathering' or now < rule.opens_at then
+    return
+  end
+  opening.phase, opening.value, opening.placed, opening.gone = 'closed', rule.opens_at, 0, 0
+  opening.base, opening.size = highest_ticket(), redis.call('ZCARD', rule.registered)
+  rule.under_way, paused = true, true
+  write('SET', counter, as_ticket(opening.base + opening.size))
+  write_opening()
+end
