@@ -22,6 +22,7 @@ from gateway.api import (
     docs,
     draw,
     gateway_routes,
+    history,
     invitations,
     pass_keys,
     queue,
@@ -38,6 +39,7 @@ from gateway.api.metrics import MetricsApi
 from gateway.api.service_calls import forward_to_service
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
+from gateway.auth.challenge import Challenges
 from gateway.auth.invitations import Invitations
 from gateway.auth.key_ring import KeyRing
 from gateway.auth.operators import Operators
@@ -55,6 +57,7 @@ from gateway.composition.visitor_secrets import VisitorSecrets, visitor_secrets_
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
+    CHALLENGES,
     CONFIGURATION,
     DETACHED,
     DOWNLOADS,
@@ -165,6 +168,7 @@ def create_app(
     app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
+    app[CHALLENGES] = Challenges(app[METRICS].challenge)
     app[DRAWS] = Draws()
     app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
     app[UNTRUSTED_PROXIES] = UntrustedProxies()
@@ -183,6 +187,7 @@ def create_app(
             rate_limiter,
             signing_keys,
             visitor_secrets,
+            challenges,
             key_set,
             upstreams,
             eureka,
@@ -219,6 +224,7 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The gateway's own endpoints on the public port."""
     return (
         *queue.endpoints(settings),
+        *history.endpoints(settings),
         *stream.endpoints(settings),
         *pass_keys.endpoints(settings),
         *draw.endpoints(settings),
@@ -378,6 +384,12 @@ async def visitor_secrets(app: web.Application) -> AsyncIterator[None]:
     ]:
         if app[CONFIGURATION].tables.current.table.visitor_rooms:
             await app[VISITOR_SECRETS].need()
+        yield
+
+
+async def challenges(app: web.Application) -> AsyncIterator[None]:
+    """The outside services that are asked about visitors."""
+    async with app[CHALLENGES].running():
         yield
 
 

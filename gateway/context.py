@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from aiohttp import web
 
 from gateway.auth.access import Access, Authenticator
+from gateway.auth.challenge import Challenges
 from gateway.auth.claims import NO_CLAIMS
 from gateway.auth.invitations import Invitations
 from gateway.auth.operators import Operator, Operators
@@ -366,6 +367,7 @@ PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
 """Absent unless the settings turn passes on."""
 INVITATIONS: Final[web.AppKey[Invitations]] = web.AppKey("invitations", Invitations)
 RATE_LIMITER: Final[web.AppKey[RateLimiter]] = web.AppKey("rate_limiter", RateLimiter)
+CHALLENGES: Final[web.AppKey[Challenges]] = web.AppKey("challenges", Challenges)
 VISITORS: Final[web.AppKey[VisitorCookies]] = web.AppKey("visitors", VisitorCookies)
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
 OPERATORS: Final[web.AppKey[Operators]] = web.AppKey("operators", Operators)

@@ -40,6 +40,8 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── RoomFull
     │   ├── TooManyLineups
     │   ├── PrefetchRefused
+    │   ├── TooManyPlaces
+    │   ├── ChallengeRequired
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
     │   ├── ConfigUnavailable
@@ -389,6 +391,19 @@ class PrefetchRefused(QueueError):
     """A browser asks for a page that the user may never open, so it gets no place and claims none."""
 
     code = "PREFETCH_REFUSED"
+
+
+class TooManyPlaces(QueueError):
+    """As many visitors at the caller's address have a place as may have one. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_PLACES"
+    retry_after = 60.0
+
+
+class ChallengeRequired(QueueError):
+    """The outside service that is asked about visitors does not let this one have a place."""
+
+    code = "CHALLENGE_REQUIRED"
 
 
 class Overloaded(QueueError):

@@ -1,8 +1,8 @@
 -- beacon: an operator enters the public random value that a draw waits for.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] draw   hash, see gather.lua
--- KEYS[18] audit  stream, see includes/audit.lua
+-- KEYS[19] draw   hash, see gather.lua
+-- KEYS[20] audit  stream, see includes/audit.lua
 -- ARGV[5]  value  of the beacon
 -- ARGV[6]  by     the operator's name
 -- ARGV[7]  why    the operator's reason, or ''
@@ -16,11 +16,12 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include place
 --- @include opening
 --- @include audit
 --- @include summary
-local draw, audit, value, by, why = KEYS[17], KEYS[18], ARGV[5], ARGV[6], ARGV[7]
+local draw, audit, value, by, why = KEYS[19], KEYS[20], ARGV[5], ARGV[6], ARGV[7]
 local NO_DRAW, ACCEPTED, TOO_EARLY, KNOWN = 0, 1, 2, 3
 
 do

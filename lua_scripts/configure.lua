@@ -2,7 +2,7 @@
 --
 -- KEYS     those of a room, see includes/room.lua; what is configured is in default_capacity, default_duration and
 --          default_rules
--- KEYS[17] watch      hash, see sweep.lua
+-- KEYS[19] watch      hash, see sweep.lua
 -- ARGV[5]  follow     as in sweep.lua
 -- ARGV[6]  follow_ms  as in sweep.lua
 -- ARGV[7]  starting   '1': the instance has just started; '0': it goes on with other limits
@@ -20,6 +20,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
@@ -29,11 +30,11 @@
 --- @include rules
 --- @include older
 --- @include summary
-local watch = KEYS[17]
+local watch = KEYS[19]
 local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 
 do
-  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept()
+  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept() or wrong_type_of_history()
   if wrong then
     return wrong
   end

@@ -1,7 +1,7 @@
 -- doors: an operator closes a room, reopens it, says that it is sold out, or removes all users from the line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] audit  stream, see includes/audit.lua
+-- KEYS[19] audit  stream, see includes/audit.lua
 -- ARGV[5]  act    'close', 'reopen', 'sold_out' or 'empty'
 -- ARGV[6]  till   to close until this moment (epoch ms); '' until an operator reopens the room
 -- ARGV[7]  by     the operator's name
@@ -16,6 +16,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
@@ -25,7 +26,7 @@
 --- @include doors
 --- @include audit
 --- @include summary
-local audit, act, till, by, why = KEYS[17], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local audit, act, till, by, why = KEYS[19], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 do
   local wrong = unsound_audit(audit, by) or wrong_type_of_kept()

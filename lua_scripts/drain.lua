@@ -2,8 +2,8 @@
 -- is a later sighting.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] instances  zset, see beat.lua
--- KEYS[18] there      set: users with an open stream at the dead instance
+-- KEYS[19] instances  zset, see beat.lua
+-- KEYS[20] there      set: users with an open stream at the dead instance
 -- ARGV[5]  dead       the instance's id
 -- ARGV[6]  dead_ms    as in beat.lua; an instance that is alive again is left alone
 --
@@ -13,11 +13,12 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include place
 --- @include opening
 --- @include presence
 --- @include summary
-local instances, there = KEYS[17], KEYS[18]
+local instances, there = KEYS[19], KEYS[20]
 local dead, dead_ms = ARGV[5], tonumber(ARGV[6])
 
 do

@@ -1,7 +1,7 @@
 -- draw: what is known of a room's pre-queue and its draw, for gateways. It changes nothing.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] draw  hash, see gather.lua
+-- KEYS[19] draw  hash, see gather.lua
 --
 -- Returns  {summary, phase, value, size, placed, fields…}; phase: '' without a pre-queue; value: the moment of opening
 --          (ms) after the close; fields: names and values of the hash
@@ -10,10 +10,11 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include place
 --- @include opening
 --- @include summary
-local draw = KEYS[17]
+local draw = KEYS[19]
 
 do
   local wrong = wrong_type(draw, 'hash')

@@ -3,14 +3,16 @@
 -- KEYS     those of a room, see includes/room.lua
 -- ARGV[5]  user  the user id
 --
--- Returns  {summary, state, ticket, position, since, seen}; state: NONE (also for an expired session), REGISTERED,
+-- Returns  {summary, state, ticket, position, since, seen, history}; state: NONE (also for an expired session), REGISTERED,
 --          WAITING, PARKED or ALLOWED_IN. ticket as text and position: of a user in line; since: the epoch millisecond of the
---          admission, or of parking; seen: that of the last sighting, or of the last gated request. '' where unknown
+--          admission, or of parking; seen: that of the last sighting, or of the last gated request; history: what happened
+--          to the user, see includes/history.lua. '' where unknown
 -- Publishes nothing.
 --
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
@@ -44,4 +46,5 @@ local function found()
   return 'NONE', '', '', '', ''
 end
 
-return { summary(false), found() }
+local state, ticket, position, began, seen = found()
+return { summary(false), state, ticket, position, began, seen, redis.call('HGET', history, user) or '' }

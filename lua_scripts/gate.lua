@@ -14,13 +14,14 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
 --- @include parking
 --- @include session
---- @include claims
 --- @include promote
+--- @include claims
 --- @include summary
 local users = { unpack(ARGV, 5) }
 local answers = { false }
@@ -30,18 +31,7 @@ if #users == 0 then
   return answers
 end
 
-if claiming() then
-  local lapsed = false
-  for at, began in ipairs(redis.call('ZMSCORE', claims, unpack(users))) do
-    if began and tonumber(began) > 0 then
-      lapsed = lapse_if_over(users[at]) or lapsed
-    end
-  end
-  if lapsed then
-    promote()
-  end
-end
-
+lapse_overdue(users)
 local seconds = redis.call('HMGET', inside, unpack(users))
 local indexed = redis.call('ZMSCORE', activity, unpack(users))
 local places = redis.call('ZMSCORE', line, unpack(users))
@@ -66,6 +56,9 @@ local function claim(user, window)
     return nil
   end
   used[user] = calls + 1
+  if calls == 0 then
+    happened(user, 'CLAIMED')
+  end
   if calls == FIRST_CALLS then
     close_window(user)
     return nil

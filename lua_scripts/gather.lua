@@ -1,8 +1,8 @@
 -- gather: a gateway begins the pre-queue of a room, if it is time and none has begun.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] draw        hash: order, secret, commitment, salt_key, beacon_name, and later root, beacon and digest
--- KEYS[18] drawn       string: the entries of the draw, 32 bytes each, that of rank 1 first
+-- KEYS[19] draw        hash: order, secret, commitment, salt_key, beacon_name, and later root, beacon and digest
+-- KEYS[20] drawn       string: the entries of the draw, 32 bytes each, that of rank 1 first
 -- ARGV[5]  order       'draw' or 'arrival'
 -- ARGV[6]  secret      of the draw, in hex
 -- ARGV[7]  commitment  of the secret, in hex
@@ -17,10 +17,11 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include place
 --- @include opening
 --- @include summary
-local draw, drawn, order, secret, commitment = KEYS[17], KEYS[18], ARGV[5], ARGV[6], ARGV[7]
+local draw, drawn, order, secret, commitment = KEYS[19], KEYS[20], ARGV[5], ARGV[6], ARGV[7]
 local salt_key, beacon = ARGV[8], ARGV[9]
 
 do

@@ -2,7 +2,7 @@
 -- registered users have a place.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] audit   stream, see includes/audit.lua
+-- KEYS[19] audit   stream, see includes/audit.lua
 -- ARGV[5]  reason  'LEFT' (the user leaves) or 'OPERATOR'
 -- ARGV[6]  by      the operator's name, '' if the user leaves
 -- ARGV[7]  why     the operator's reason, or ''
@@ -16,16 +16,17 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
 --- @include parking
 --- @include session
---- @include claims
 --- @include promote
+--- @include claims
 --- @include audit
 --- @include summary
-local reason, audit, by, why = ARGV[5], KEYS[17], ARGV[6], ARGV[7]
+local reason, audit, by, why = ARGV[5], KEYS[19], ARGV[6], ARGV[7]
 local FIRST_PAIR = 8
 local NOTHING, LEFT_SLOT, LEFT_LINE = 0, 1, 2
 local counted = ({ LEFT = 'left', OPERATOR = 'removed' })[reason]
@@ -43,9 +44,21 @@ if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
   return bad_argument('pairs')
 end
 
+-- ticket: of a user in line. A user who lost a slot has no ticket any more.
+local function note_end(user, count, ticket)
+  if count == 'expired' then
+    happened(user, 'EXPIRED')
+  elseif count == 'left' then
+    happened(user, 'LEFT', ticket)
+  else
+    happened(user, 'REMOVED', ticket, 'OPERATOR')
+  end
+end
+
 local function free_slot(user, left, count)
   end_session(user, left)
   done[count] = done[count] + 1
+  note_end(user, count)
   promote()
 end
 
@@ -64,6 +77,7 @@ local function give_up(what, user)
     else
       hand_over(user, left)
       done[counted] = done[counted] + 1
+      note_end(user, counted)
     end
     return LEFT_SLOT
   end
@@ -72,6 +86,7 @@ local function give_up(what, user)
   if ticket then
     forget_missed(user)
     done[counted] = done[counted] + 1
+    note_end(user, counted, ticket)
     tell(reason, { { user, ticket } })
   end
   if left and may_free() then

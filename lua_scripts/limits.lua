@@ -1,7 +1,7 @@
 -- limits: an operator changes a room's limits, pauses or resumes it.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] audit         stream, see includes/audit.lua
+-- KEYS[19] audit         stream, see includes/audit.lua
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
@@ -21,6 +21,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
@@ -31,10 +32,10 @@
 --- @include audit
 --- @include summary
 local new_capacity, new_duration, new_paused, lift, new_rules = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
-local audit, by, why = KEYS[17], ARGV[10], ARGV[11]
+local audit, by, why = KEYS[19], ARGV[10], ARGV[11]
 
 do
-  local wrong = unsound_audit(audit, by) or wrong_type_of_kept()
+  local wrong = unsound_audit(audit, by) or wrong_type_of_kept() or wrong_type_of_history()
   if wrong then
     return wrong
   end

@@ -1,10 +1,10 @@
 -- lineup: each of these users lines up, first come first served. A parked user returns with the same ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] lineups       hash, see includes/lineups.lua
--- KEYS[18] last_lineups  zset, likewise
--- KEYS[19] draw          hash, see gather.lua
--- KEYS[20…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
+-- KEYS[19] lineups       hash, see includes/lineups.lua
+-- KEYS[20] last_lineups  zset, likewise
+-- KEYS[21] draw          hash, see gather.lua
+-- KEYS[22…] invitations  one key per user, see includes/invitations.lua; none if all users are eligible
 -- ARGV[5…] users         user ids, at most 256. With invitations three per user: user id, how often the invitation may be
 --                        used (0: the user has none), until when (epoch ms)
 --
@@ -21,20 +21,21 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
 --- @include closing
 --- @include parking
 --- @include session
---- @include claims
 --- @include promote
+--- @include claims
 --- @include lineups
 --- @include invitations
 --- @include summary
-local lineups, last_lineups, draw = KEYS[17], KEYS[18], KEYS[19]
+local lineups, last_lineups, draw = KEYS[19], KEYS[20], KEYS[21]
 local log = { lineups, last_lineups }
-local FIRST_INVITATION = 20
+local FIRST_INVITATION = 22
 local FIRST_USER = 5
 
 do
@@ -69,6 +70,7 @@ local function queue(user, place)
     forget_missed(user)
   end
   done.lineups = done.lineups + 1
+  happened(user, place and 'MOVED' or 'JOINED', ticket)
   sighted(user)
   return answer_waiting(ticket, waiting)
 end
@@ -94,6 +96,7 @@ local function register(user)
   end
   write('ZADD', registered, write('HINCRBY', settings, 'registrations', 1), user)
   done.registrations = done.registrations + 1
+  happened(user, 'REGISTERED')
   return registered_answer()
 end
 
@@ -102,13 +105,11 @@ local function line_up(user)
   if wait then
     return answer_refused(TOO_MANY_LINEUPS, wait)
   end
-  if lapse_if_over(user) then
-    promote()
-  end
   local left = session_left(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
     done.expired = done.expired + 1
+    happened(user, 'EXPIRED')
     promote()
     left = session_left(user)
     if left then
@@ -181,6 +182,7 @@ if KEYS[FIRST_INVITATION] then
     answers[#answers + 1] = line_up_by(invitation, uses or 0, expires or 0, ARGV[at], line_up_and_note)
   end
 else
+  lapse_overdue({ unpack(ARGV, FIRST_USER) })
   for at = FIRST_USER, #ARGV do
     answers[#answers + 1] = line_up_and_note(ARGV[at])
   end

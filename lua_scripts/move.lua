@@ -15,18 +15,25 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
 --- @include parking
 --- @include session
---- @include claims
 --- @include promote
+--- @include claims
 --- @include summary
 local from, to = ARGV[5], ARGV[6]
 
-if from == to then
-  return bad_argument('from, to')
+do
+  local wrong = wrong_type_of_kept()
+  if wrong then
+    return wrong
+  end
+  if from == to then
+    return bad_argument('from, to')
+  end
 end
 
 -- Ends what is over, and brings back a parked user. Another user may be admitted by that.
@@ -38,6 +45,7 @@ local function bring_up_to_date(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
     done.expired = done.expired + 1
+    happened(user, 'EXPIRED')
     promote()
   end
   left = session_left(user)
@@ -71,6 +79,7 @@ local function move_slot()
     move_entry(key)
   end
   settle(to, session_left(to))
+  happened(to, 'MOVED', nil, 'TRANSFER')
 end
 
 -- ticket: of from, as text.
@@ -87,6 +96,7 @@ local function move_place(ticket)
   end
   write('ZADD', line, as_ticket(ticket), to)
   move_entry(missed)
+  happened(to, 'MOVED', ticket, 'TRANSFER')
 end
 
 -- A registration becomes the other user's until the close, with its number. From then on entries can't change hands.
@@ -138,6 +148,7 @@ local function move()
   elseif slot_of_to or not move_registration() then
     return false
   end
+  happened(from, 'LEFT', not slot and ticket or nil, 'TRANSFER')
   count()
   return true
 end

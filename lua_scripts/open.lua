@@ -2,9 +2,9 @@
 -- last step opens the room.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] draw    hash, see gather.lua
--- KEYS[18] drawn   string, see gather.lua
--- KEYS[19] watch   hash, see sweep.lua
+-- KEYS[19] draw    hash, see gather.lua
+-- KEYS[20] drawn   string, see gather.lua
+-- KEYS[21] watch   hash, see sweep.lua
 -- ARGV[5]  value   the moment of opening (ms) that the gateway has read
 -- ARGV[6]  digest  of the order that is placed, see rank.lua
 -- ARGV[7]  first   how many users were placed before
@@ -20,6 +20,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
@@ -27,7 +28,7 @@
 --- @include session
 --- @include promote
 --- @include summary
-local draw, drawn, watch, value, digest = KEYS[17], KEYS[18], KEYS[19], tonumber(ARGV[5]), ARGV[6]
+local draw, drawn, watch, value, digest = KEYS[19], KEYS[20], KEYS[21], tonumber(ARGV[5]), ARGV[6]
 local first, kept = tonumber(ARGV[7]), tonumber(ARGV[8])
 local FIRST_PAIR = 9
 local opening = rule.opening
@@ -65,6 +66,7 @@ local function place_users()
     if counts(numbers[at]) then
       tickets_of[#tickets_of + 1], tickets_of[#tickets_of + 2] = as_ticket(opening.base + first + at), user
       seen[#seen + 1], seen[#seen + 2] = now, user
+      happened(user, 'JOINED', opening.base + first + at)
     end
   end
   if #seen > 0 then

@@ -2,7 +2,7 @@
 -- back in line.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] here   set: users with an open stream at this instance
+-- KEYS[19] here   set: users with an open stream at this instance
 -- ARGV[5…] pairs  'arrived' or 'departed', and user id, at most 256 pairs
 --
 -- Returns  {summary}
@@ -13,6 +13,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
@@ -21,7 +22,7 @@
 --- @include promote
 --- @include presence
 --- @include summary
-local here = KEYS[17]
+local here = KEYS[19]
 local FIRST_PAIR = 5
 
 do

@@ -2,7 +2,7 @@
 -- none is needed, its order.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] draw    hash, see gather.lua
+-- KEYS[19] draw    hash, see gather.lua
 -- ARGV[5]  value   the moment of opening (ms) that the gateway has read
 -- ARGV[6]  root    of the entries, in hex; '' without a draw
 -- ARGV[7]  digest  of the order, so that only this one is placed; '' if the beacon's value is not known yet
@@ -15,10 +15,11 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include place
 --- @include opening
 --- @include summary
-local draw, value, root, digest = KEYS[17], tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local draw, value, root, digest = KEYS[19], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local DONE, ELSE = 1, 0
 local opening = rule.opening
 

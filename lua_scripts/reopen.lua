@@ -11,6 +11,7 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening

@@ -16,21 +16,19 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
 --- @include parking
 --- @include session
---- @include claims
 --- @include promote
+--- @include claims
 --- @include summary
 local sighting = ARGV[5] == '1'
 local FIRST_USER = 6
 
 local function look(user)
-  if lapse_if_over(user) then
-    promote()
-  end
   local left = session_left(user)
   if left and left > 0 then
     settle(user, left)
@@ -59,6 +57,7 @@ local function look(user)
   return answer_waiting(as_ticket(ticket), position_of(user))
 end
 
+lapse_overdue({ unpack(ARGV, FIRST_USER) })
 local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = look(ARGV[at])

@@ -3,9 +3,9 @@
 -- or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[17] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)
--- KEYS[18] lineups       hash, see includes/lineups.lua
--- KEYS[19] last_lineups  zset, likewise
+-- KEYS[19] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)
+-- KEYS[20] lineups       hash, see includes/lineups.lua
+-- KEYS[21] last_lineups  zset, likewise
 -- ARGV[5]  scan          how many entries of the hash to scan in this step; 0: none
 -- ARGV[6]  follow        whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
 -- ARGV[7]  follow_ms     milliseconds after its last sign for which it counts as running
@@ -20,19 +20,20 @@
 --- @include clock
 --- @include room
 --- @include rate
+--- @include history
 --- @include tickets
 --- @include place
 --- @include opening
 --- @include parking
 --- @include session
---- @include claims
 --- @include closing
 --- @include promote
+--- @include claims
 --- @include older
 --- @include doors
 --- @include lineups
 --- @include summary
-local watch, lineups, last_lineups = KEYS[17], KEYS[18], KEYS[19]
+local watch, lineups, last_lineups = KEYS[19], KEYS[20], KEYS[21]
 local log = { lineups, last_lineups }
 local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
@@ -187,6 +188,7 @@ local function expire(most)
     end
     for _, user in ipairs(over) do
       close_window(user)
+      happened(user, 'EXPIRED')
     end
     redis.call('HDEL', inside, unpack(over))
     redis.call('ZREM', since, unpack(over))
@@ -243,6 +245,46 @@ local function scan_claims()
   end
 end
 
+-- Looks at a few users in history, as scan_hash does at those in the hash: an older system ends slots and places without
+-- a word.
+local function scan_history()
+  local cursor = redis.call('HGET', watch, 'history_cursor') or '0'
+  if #cursor > 20 or not string.match(cursor, '^%d+$') then
+    cursor = '0'
+  end
+  local page = redis.call('HSCAN', history, cursor, 'COUNT', math.ceil(scan / 5))
+  write('HSET', watch, 'history_cursor', page[1])
+  local users = {}
+  for at = 1, #page[2], 2 do
+    if #users < 2 * MOST and string.sub(page[2][at + 1], -1) ~= ';' then
+      users[#users + 1] = page[2][at]
+    end
+  end
+  if #users == 0 then
+    return
+  end
+  local seconds, places = redis.call('HMGET', inside, unpack(users)), redis.call('ZMSCORE', line, unpack(users))
+  local gathered = rule.opening and redis.call('ZMSCORE', registered, unpack(users)) or {}
+  for at, kept in ipairs(redis.call('ZMSCORE', parked, unpack(users))) do
+    if not (seconds[at] or places[at] or kept or gathered[at]) then
+      happened(users[at], 'REMOVED', 0, 'ELSEWHERE')
+    end
+  end
+end
+
+-- Forgets what happened to users whose slot or place ended long ago, MOST at a time; everything if no history is kept.
+local function forget_ended()
+  if rule.history_ms == 0 then
+    redis.call('UNLINK', history, ended)
+    return
+  end
+  local users = redis.call('ZRANGEBYSCORE', ended, '-inf', now - rule.history_ms, 'LIMIT', 0, MOST)
+  if #users > 0 then
+    redis.call('HDEL', history, unpack(users))
+    redis.call('ZREM', ended, unpack(users))
+  end
+end
+
 -- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
 -- Returns how many users it examined.
 local function part_with_absent(watching, most)
@@ -264,9 +306,10 @@ local function part_with_absent(watching, most)
     elseif not present[at] then
       local ticket = leave_line(user)
       if ticket and rule.hold_ms > 0 then
-        park(user, ticket)
+        park(user, ticket, 'ABSENT')
       elseif ticket then
         people[#people + 1] = { user, ticket }
+        happened(user, 'REMOVED', ticket, 'ABSENT')
         forget_missed(user)
       end
     end
@@ -285,7 +328,9 @@ local function end_holds(watching, most)
   local people = {}
   for _, user in ipairs(users) do
     if not settle_parked(user) then
-      people[#people + 1] = { user, leave_line(user) }
+      local ticket = leave_line(user)
+      people[#people + 1] = { user, ticket }
+      happened(user, 'REMOVED', ticket, 'ABSENT')
       forget_missed(user)
     end
   end
@@ -319,6 +364,9 @@ if scan > 0 then
   if rule.claim_ms > 0 then
     scan_claims()
   end
+  if rule.history_ms > 0 then
+    scan_history()
+  end
 end
 judge(follow, follow_ms, anew, unknown, written_ms)
 local watching = watching_since(anew)
@@ -341,5 +389,6 @@ promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
 mark(highest_ticket())
 keep_pace(true)
+forget_ended()
 local forgotten = forget_lineups(log)
 return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST) }

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from gateway.api.rate_limits import check_rate
 from gateway.auth.cookies import is_pass, without_cookies
-from gateway.auth.identity import PASS, identity_headers, signature_header, strip_identity
+from gateway.auth.identity import PASS, ROOM, identity_headers, signature_header, strip_identity
 from gateway.auth.visitors import is_visitor_cookie
 from gateway.context import (
     CONFIGURATION,
@@ -155,6 +155,8 @@ def plan_of(
     queue_pass = context.queue_pass
     if queue_pass is not None:
         identity = (*identity, (PASS, queue_pass.token.encode()))
+    if context.room is not None and not context.renews_only:
+        identity = (*identity, (ROOM, context.room.encode()))
     # If the peer is a trusted proxy, the context knows what the proxy reports.
     reported = context.origin
     headers = upstream_headers(

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
+from gateway.api.visitors import check_visitor
 from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
 from gateway.auth.visitors import visitor_key
 from gateway.context import (
@@ -266,6 +267,8 @@ async def _state_of(request: web.Request, call: StateCall, invitation: Invitatio
         if moved:
             request.app[OBSERVERS].metrics.place_moved(room.name, "user")
             return state
+    if call is LINEUP and context.visitor is not None:
+        await check_visitor(request.app, context, room)
     return await room.ask(call.question, caller(context), invitation)
 
 

@@ -17,6 +17,7 @@ from gateway.api.actuator import BASE
 from gateway.api.body import read_body
 from gateway.api.endpoints import Auth, Endpoint
 from gateway.api.envelope import success
+from gateway.api.history import history_object
 from gateway.auth.visitors import key_of, written
 from gateway.context import CONFIGURATION, CONTEXT, OPERATOR, ROOMS, UPLOADS
 from gateway.errors import BadRequest, FieldError, NotConfigured, NotInQueue
@@ -186,6 +187,7 @@ def user_object(user: str, found: Whereabouts) -> dict[str, Any]:
         "since": found.since,
         "lastSeen": found.last_seen,
         "streams": [{"instance": instance} for instance in found.instances],
+        "endings": [history_object(entry) for entry in found.endings],
     }
 
 
@@ -210,6 +212,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         Endpoint("DELETE", f"{room}/users", remove, auth="management", label="actuator.rooms"),
         # What names users or operators is never open.
         Endpoint("GET", f"{room}/users", find, auth="management", label="actuator.rooms"),
+        Endpoint("GET", f"{room}/history", history, auth="management", label="actuator.rooms"),
         Endpoint("GET", f"{room}/audit", audit, auth="management", label="actuator.rooms"),
     )
 
@@ -278,6 +281,15 @@ def _requested_user(query: str) -> str:
     if len(users) != 1 or not users[0]:
         raise BadRequest("id must be given once")
     return key_of(users[0])
+
+
+async def history(request: web.Request) -> web.StreamResponse:
+    """What happened to the user ``?id=``, the oldest entry first."""
+    room = requested_room(request)
+    target = request[CONTEXT].target
+    assert target is not None  # noqa: S101 - resolved before
+    entries = await room.history(_requested_user(target.raw_query))
+    return success(request[CONTEXT], "room.history", data=[history_object(entry) for entry in entries])
 
 
 async def remove(request: web.Request) -> web.StreamResponse:

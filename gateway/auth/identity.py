@@ -23,6 +23,7 @@ USER_TYPE: Final = b"X-User-Type"
 SIGNATURE: Final = b"X-Gateway-Signature"
 VISITOR_ID: Final = b"X-Visitor-Id"
 PASS: Final = b"X-Queue-Pass"
+ROOM: Final = b"X-Queue-Room"
 
 # CGI, WSGI and their successors turn "-" into "_"; others take any sign for a separator or drop it. So names are
 # compared by their letters and digits alone, in lower case.
@@ -44,6 +45,7 @@ _IDENTITY_HEADERS: Final = frozenset(
             VISITOR_ID,
             SIGNATURE,
             PASS,
+            ROOM,
             b"X-HTTP-Method",
             b"X-HTTP-Method-Override",
             b"X-Method-Override",

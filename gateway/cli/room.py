@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 from http.client import HTTPException
 from typing import Any
@@ -17,7 +16,9 @@ from urllib.request import Request
 
 from gateway.cli.client import OPENER, own_url, within
 from gateway.cli.draw import add_verify_to
+from gateway.cli.history import history_line
 from gateway.cli.parsing import Commands, utf8
+from gateway.cli.texts import escaped, moment
 from gateway.draw.published import MAX_BYTES
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
@@ -30,7 +31,7 @@ _WRONG_SETTINGS = 2
 _NOT_FOUND = frozenset({"ROOM_NOT_FOUND", "NOT_IN_QUEUE", "NO_DRAW"})
 _MOMENTS = ("since", "lastSeen", "opensAt", "closesAt")
 _RULES = (
-    *("absent", "hold", "max_session", "claim", "rate"),
+    *("absent", "hold", "max_session", "claim", "rate", "history"),
     *("relineup", "max_waiting", "lineups_per_minute", "mode", "opens_at", "closes_at"),
 )
 
@@ -80,6 +81,11 @@ def add_to(commands: Commands, files: object = None) -> None:
     find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     find.set_defaults(run=_run, call=_find)
 
+    history = kinds.add_parser(
+        "history", parents=[common], help="what happened to a user, for example why the place was lost"
+    )
+    history.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
+    history.set_defaults(run=_run, call=_history)
     invite = _add_invite(kinds, common)
 
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
@@ -109,7 +115,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     for one in (change, pause, resume, remove, *doors, invite, beacon):
         one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
 
-    for one in (change, pause, resume, remove, *doors, find, invite, audit, beacon, draw):
+    for one in (change, pause, resume, remove, *doors, find, history, invite, audit, beacon, draw):
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
@@ -143,6 +149,12 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
     )
     change.add_argument(
         "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
+    )
+    change.add_argument(
+        "--history",
+        type=utf8,
+        metavar="TIME",
+        help="how long the room remembers what happened to a user after the end, as 1h; 0: not at all",
     )
     change.add_argument(
         "--relineup",
@@ -296,6 +308,10 @@ def _find(options: argparse.Namespace) -> Call:
     return "GET", f"{_path(options.room)}/users?{urlencode({'id': options.user})}", None
 
 
+def _history(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/history?{urlencode({'id': options.user})}", None
+
+
 def _audit(options: argparse.Namespace) -> Call:
     return "GET", f"{_path(options.room)}/audit?{urlencode({'limit': options.limit})}", None
 
@@ -361,6 +377,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
         print(escaped(answer.get("message", "done")))
     elif options.call is _audit:
         print("\n".join(_change_line(entry) for entry in data) or "no changes")
+    elif options.call is _history:
+        print("\n".join(map(history_line, data)) or "nothing is known of this user")
     elif options.call is _invite:
         print(escaped(data["invite"]))
     elif options.call is _find:
@@ -386,38 +404,23 @@ def _with_url(rooms: Any, url: str) -> Any:
     return rooms | {"gateway": {"url": plain} | (known if isinstance(known, dict) else {})}
 
 
-def escaped(text: str) -> str:
-    """The text without characters that a terminal obeys or does not show, such as those that change the direction of
-    the text. They are escaped as in JSON. Line breaks stay."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1].replace("\x7f", "\\u007f")
-        for each in text
-    )
-
-
 def _for_reading(user: dict[str, Any]) -> dict[str, Any]:
     """What is known of a user, with times as people read them."""
     known = {name: value for name, value in user.items() if value is not None}
     known = _with_moments(known)
     known["streams"] = ", ".join(each["instance"] for each in user["streams"]) or "none"
+    known["endings"] = "; ".join(map(history_line, user.get("endings", ()))) or "none"
     return known
 
 
 def _with_moments(content: dict[str, Any]) -> dict[str, Any]:
     """The object with moments as people read them."""
-    return content | {name: _moment(content[name]) for name in _MOMENTS if name in content}
-
-
-def _moment(milliseconds: int) -> str:
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return content | {name: moment(content[name]) for name in _MOMENTS if name in content}
 
 
 def _change_line(entry: dict[str, Any]) -> str:
     """One change of an operator in one line."""
-    parts = [_moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
+    parts = [moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
     if entry["from"] is not None or entry["to"] is not None:
         parts.append(f"{entry['from'] or '-'} -> {entry['to'] or '-'}")
     if entry["reason"]:
@@ -429,8 +432,6 @@ def _change_line(entry: dict[str, Any]) -> str:
 def _described(room: dict[str, Any]) -> str:
     """One line per member of the object. All values begin in one column, however long the names are."""
     width = max([_NAME_WIDTH, *map(len, room)])
-    if isinstance(room.get("opensAt"), int):
-        room = room | {"opensAt": _moment(room["opensAt"])}
     return "\n".join(
         escaped(f"{name:{width}} {_value(value)}").replace("\n", "\\n") for name, value in room.items()
     )

@@ -20,7 +20,7 @@ from gateway.sse.hub import StreamTimings
 from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
 from gateway.waiting_room.rooms import Rooms
@@ -73,7 +73,7 @@ async def waiting_rooms(
             metrics,
             passes,
         )
-        redis = Redis(redis_url, settings.redis_timeout_seconds)
+        redis = Redis(redis_url, settings.redis_timeout_seconds, main_key=main_key(settings))
         rooms = Rooms(
             redis,
             prefix=settings.redis_key_prefix,
@@ -94,6 +94,11 @@ async def waiting_rooms(
         await stack.enter_async_context(rooms.running())
         await stack.enter_async_context(hubs.running())
         yield made
+
+
+def main_key(settings: Settings) -> str:
+    """A key in the slot of room ``default`` on a cluster."""
+    return RoomKeys(settings.redis_key_prefix, DEFAULT_ROOM, cluster=True).mark
 
 
 def room_limits(settings: Settings, table: RouteTable) -> dict[str, ConfiguredLimits]:
@@ -123,6 +128,7 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         max_session=settings.queue_max_session_seconds,
         claim=settings.queue_claim_seconds,
         rate=settings.queue_rate,
+        history=settings.queue_history_seconds,
         relineup=settings.queue_relineup,
         max_waiting=settings.queue_max_waiting,
         lineups_per_minute=settings.queue_lineups_per_minute,

@@ -221,9 +221,11 @@ class PlainCall:
         if context.handler is stream:
             return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
         self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
-        if self._state_call is LINEUP and context.identity == "either" and hdrs.COOKIE in self._head.headers:
-            # A visitor's place may have to be moved first.
-            return False
+        if self._state_call is LINEUP and context.identity != "token":
+            # A visitor's place may have to be moved first, or another service has to be asked about the visitor.
+            table = self._resources.configuration.tables.current.table
+            brings_both = context.identity == "either" and hdrs.COOKIE in self._head.headers
+            return not (brings_both or room_name(context) in table.checked_rooms)
         return self._state_call is not None
 
     def _begin(self, step: Callable[[], None]) -> None:

@@ -101,6 +101,9 @@ class Metrics:
         self._places_moved = make.counter(
             "places_moved", "Places and slots that became another's: user or device.", "room", "to"
         )
+        self._challenges = make.counter(
+            "challenges", "Questions about visitors to the service of a room's challenge.", "room", "outcome"
+        )
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
         )
@@ -230,6 +233,10 @@ class Metrics:
         """A visitor's place or slot became that of a ``user``, or moved to another ``device``."""
         self._places_moved.labels(room, to).inc()
 
+    def challenge(self, room: str, outcome: str) -> None:
+        """The service of a room's challenge was asked about a visitor: ``passed``, ``refused`` or ``failed``."""
+        self._challenges.labels(room, outcome).inc()
+
     def operator_token_rejected(self) -> None:
         """A call to an operators' endpoint had a token that is no operator's."""
         self._operator_tokens.inc()
@@ -351,6 +358,7 @@ class NoMetrics(Metrics):
     def token(self, outcome: str) -> None: ...
     def visitor_cookie(self, outcome: str) -> None: ...
     def place_moved(self, room: str, to: str) -> None: ...
+    def challenge(self, room: str, outcome: str) -> None: ...
     def operator_token_rejected(self) -> None: ...
     def fast_path_request(self, route: str) -> None: ...
     def jwks_fetched(self, ok: bool) -> None: ...

@@ -28,6 +28,16 @@ class GateRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Challenge:
+    """An outside service that decides whether a visitor may have a place. ``timeout`` is in seconds; ``fail_open``: the
+    visitor may have one if the service does not answer in time."""
+
+    url: str
+    timeout: float = 2.0
+    fail_open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Prequeue:
     """How a room gathers users before it opens: so many seconds before, and in which order they are put in line.
     ``beacon``: the name of the public random value that a draw waits for; empty for none."""
@@ -49,6 +59,7 @@ class RoomLimits:
     claim: float | None = None
     rate: str | None = None
     """As ``120/m``, or ``off``."""
+    history: float | None = None
     relineup: str | None = None
     max_waiting: int | None = None
     lineups_per_minute: int | None = None
@@ -63,6 +74,10 @@ class RoomLimits:
     """Who passes the gate without a place."""
     eligible: ClaimRule | None = None
     """Who may line up; None: everyone."""
+    places_per_address: int | None = None
+    """How many visitors at one address may have a place at a time; 0 and None: no bound."""
+    challenge: Challenge | None = None
+    """The service that is asked before a visitor gets a place."""
 
 
 @dataclass(frozen=True, slots=True)

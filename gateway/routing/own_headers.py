@@ -15,6 +15,7 @@ from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
 
 _SEPARATOR = re.compile(r"[^a-z0-9]")
 _CALLER: Final = "it comes from the token alone"
+_VISITOR: Final = "it comes from the visitor's cookie alone"
 _ROOM: Final = "it comes from the room alone"
 _CONNECTION: Final = "it belongs to one connection, and the gateway passes none on"
 _OTHER_CALL: Final = "some services would serve another call than the one that the gateway has judged"
@@ -23,7 +24,9 @@ _TRACE: Final = "the gateway names its own place in the trace"
 # Keys are letters and digits only, because identity headers are compared in that form.
 _NO_EFFECT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("xuserid", "xusertype", "xgatewaysignature"), _CALLER),
+    "xvisitorid": _VISITOR,
     "xqueuepass": _ROOM,
+    "xqueueroom": _ROOM,
     **dict.fromkeys(
         ("xhttpmethod", "xhttpmethodoverride", "xmethodoverride", "xoriginalurl", "xrewriteurl"),
         _OTHER_CALL,

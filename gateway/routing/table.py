@@ -117,6 +117,8 @@ class RouteTable:
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     visitor_rooms: Mapping[str, Literal["visitor", "either"]] = field(init=False, repr=False, compare=False)
     """The rooms in which people without a login may have a place."""
+    checked_rooms: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The rooms in which a visitor's lineup is checked further: by the address, or by a challenge."""
     _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
@@ -131,6 +133,10 @@ class RouteTable:
             "visitor_rooms",
             {room: who for room, who in visitors.items() if who in ("visitor", "either")},
         )
+        checked = {
+            room for room, limits in self.rooms.items() if limits.places_per_address or limits.challenge
+        }
+        object.__setattr__(self, "checked_rooms", frozenset(checked))
         object.__setattr__(self, "_routes", RouteIndex(self.routes))
         object.__setattr__(self, "_public", PrefixIndex(public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))

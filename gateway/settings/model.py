@@ -209,7 +209,9 @@ class Settings(DiscoverySettings):
         cross_check=agreed_redis_address,
     )
     redis_key_prefix: str = setting(
-        kinds.LINE, "", "Put before every key. On Redis Cluster it must carry a hash tag, such as `{gw}:`."
+        kinds.LINE,
+        "",
+        "Put before every key. On Redis Cluster a hash tag in it, such as `{gw}:`, keeps all rooms on one node.",
     )
     redis_timeout_seconds: float = setting(
         duration(),
@@ -259,6 +261,11 @@ class Settings(DiscoverySettings):
         duration(zero="off"),
         0.0,
         "Within this time a user admitted from the line must make a gated call, or the next user gets the slot.",
+    )
+    queue_history_seconds: float = setting(
+        duration(zero="none"),
+        3600.0,
+        "How long the room remembers what happened to a user after slot or place ended.",
     )
     queue_rate: str = setting(
         kinds.RATE, "off", "How many users are admitted per second, minute or hour at most, as `120/m`."

@@ -73,6 +73,7 @@ _MAX_PLAUSIBLE_SECONDS: Final = {
     "QUEUE_HOLD_SECONDS": 604_800.0,
     "QUEUE_MAX_SESSION_SECONDS": 604_800.0,
     "QUEUE_CLAIM_SECONDS": 43_200.0,
+    "QUEUE_HISTORY_SECONDS": 604_800.0,
     "QUEUE_STATUS_INTERVAL_SECONDS": 3600.0,
     "QUEUE_FOLLOW_SECONDS": 3600.0,
     "SSE_HEARTBEAT_SECONDS": 3600.0,
@@ -380,6 +381,11 @@ def _times(settings: Settings) -> Iterator[str]:
         yield (
             "QUEUE_FOLLOW is on and REDIS_KEY_PREFIX is set: a Java gateway knows no prefix, so none is followed. "
             "Remove one of the two"
+        )
+    if settings.queue_follow == "on" and settings.redis_url.partition("+")[2].startswith("cluster:"):
+        yield (
+            "QUEUE_FOLLOW is on and Redis is a cluster: a Java gateway's keys are in several slots there, so none is "
+            "followed. Set QUEUE_FOLLOW=off"
         )
 
 

@@ -1,23 +1,35 @@
 """Names of a room's keys in Redis, in one place.
 
-Room ``default`` keeps the three keys that older systems use. All other keys begin with ``gw:{room}:``; the braces keep
-a room other than ``default`` in one slot of Redis Cluster.
+Room ``default`` keeps the three keys that older systems use. All other keys begin with ``gw:{room}:``. In a Redis
+Cluster the braces keep a room in one slot, and spread rooms over the nodes. There room ``default`` has such keys only,
+unless the prefix has a hash tag, which keeps all rooms in one slot.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 DEFAULT_ROOM = "default"
 
 
-class RoomKeys:
-    """The keys of one room. ``prefix`` is put before each of them."""
+_OLD_LINE = "queue:wait"
 
-    def __init__(self, prefix: str, room: str) -> None:
+
+def has_hash_tag(prefix: str) -> bool:
+    """Whether Redis Cluster keeps all keys with this prefix in one slot."""
+    tag, end, _ = prefix.partition("{")[2].partition("}")
+    return bool(tag and end)
+
+
+class RoomKeys:
+    """The keys of one room. ``prefix`` is put before each of them. ``cluster``: they are in a Redis Cluster."""
+
+    def __init__(self, prefix: str, room: str, *, cluster: bool = False) -> None:
         self.prefix = prefix
         self.room = room
         own = f"{prefix}gw:{{{room}}}:"
-        if room == DEFAULT_ROOM:
-            self.line = f"{prefix}queue:wait"
+        if room == DEFAULT_ROOM and (not cluster or has_hash_tag(prefix)):
+            self.line = prefix + _OLD_LINE
             self.inside = f"{prefix}allowedIn:users"
             self.counter = f"{prefix}queue:counter"
         else:
@@ -36,6 +48,8 @@ class RoomKeys:
         self.tickets = own + "tickets"
         self.claims = own + "claims"
         self.missed = own + "missed"
+        self.history = own + "history"
+        self.ended = own + "ended"
         self.lineups = own + "lineups"
         self.last_lineups = own + "last-lineups"
         self.registered = own + "registered"
@@ -49,18 +63,32 @@ class RoomKeys:
         self.events = own + "events"
         self._here = own + "here:"
         self._invitation = own + "invitation:"
+        self._address = own + "address:"
 
     def invitation(self, identifier: str) -> str:
         """How often the invitation has been used; it expires with it."""
         return self._invitation + identifier
 
+    @property
+    def shared(self) -> bool:
+        """Whether an older system would use the same three keys."""
+        return self.line == _OLD_LINE
+
     def here(self, instance: str) -> str:
         """The set of users with an open stream at ``instance``."""
         return self._here + instance
 
+    def neighbours(self, address: str) -> str:
+        """The visitors who lined up from this address, of which the key holds a hash alone."""
+        return self.of_address(sha256(address.encode()).hexdigest()[:32])
+
+    def of_address(self, hashed: str) -> str:
+        """``neighbours`` of an address, by its hash."""
+        return self._address + hashed
+
     @property
     def common(self) -> tuple[str, ...]:
-        """KEYS[1] to KEYS[16] of every script of a room, in the order of ``includes/room.lua``."""
+        """KEYS[1] to KEYS[18] of every script of a room, in the order of ``includes/room.lua``."""
         return (
             self.line,
             self.inside,
@@ -77,5 +105,7 @@ class RoomKeys:
             self.tickets,
             self.claims,
             self.missed,
+            self.history,
+            self.ended,
             self.registered,
         )

@@ -16,27 +16,26 @@ from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
+from gateway.waiting_room.history import HistoryEntry, parse_history
 from gateway.waiting_room.invitation import Invitation
-from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
 from gateway.waiting_room.opening import Opener, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.rules import (
-    DEFAULTS,
-    RULE_NAMES,
     SCHEMA,
     Mode,
     Value,
     change_text,
-    parse_rules,
 )
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
+    Reserved,
     State,
     StateKind,
     Summary,
@@ -115,7 +114,7 @@ class Room:
         self._refused = ""
         """Why no call is made: a later version has written to Redis while this instance could not reach it."""
         # Older systems have one room and no prefix.
-        self._follow = policy.follow if keys.room == DEFAULT_ROOM and not keys.prefix else "off"
+        self._follow = policy.follow if keys.shared else "off"
         self._summary_at = 0.0
         self._mode: Mode | None = None
         """The mode in force, once Redis has said it."""
@@ -199,6 +198,13 @@ class Room:
         reply = await self._run("move", _sendable(giver), _sendable(taker))
         [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
         return reply[1] == 1, state
+
+    async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
+        """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
+        bound)."""
+        keys = (self.keys.neighbours(address),)
+        reply = await self._run("reserve", _sendable(visitor), most, extra_keys=keys)
+        return Reserved(reply[1])
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
@@ -286,6 +292,14 @@ class Room:
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
         return found._replace(instances=tuple(here))
+
+    async def history(self, user: str) -> list[HistoryEntry]:
+        """What happened to the user, the oldest entry first. It does not count as a sighting."""
+        try:
+            text = await self._link("statuses").call("HGET", self.keys.history, _sendable(user))
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return parse_history((text or b"").decode("ascii", "replace"))
 
     async def audit(self, count: int) -> list[AuditEntry]:
         """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""
@@ -519,17 +533,7 @@ class Room:
             stored = await self._link("statuses").call("HMGET", self.keys.settings, "rules", "operator_rules")
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
-        texts = [b"" if text is None else text for text in stored]
-        in_force, operators = (parse_rules(text.decode("utf-8", "replace")) for text in texts)
-        if stored[0] is None:
-            in_force = parse_rules(self.limits.rules.as_text())
-        return {
-            name: (
-                in_force.get(name, getattr(DEFAULTS, name)),
-                "operator" if name in operators else self.limits.sources.get(name, "default"),
-            )
-            for name in RULE_NAMES
-        }
+        return self.limits.in_force(*stored)
 
     def _note_summary(self, summary: Summary) -> None:
         # Replies come over several connections, so an older one may come last.

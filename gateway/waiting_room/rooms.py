@@ -12,7 +12,7 @@ from gateway.errors import QueueUnavailable, RoomNotFound, SettingsError
 from gateway.waiting_room.batch import BatchObserver
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.events import RoomEvent, Subscription
-from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys, has_hash_tag
 from gateway.waiting_room.observer import NoObserver, RoomObserver
 from gateway.waiting_room.redis.availability import RedisState
 from gateway.waiting_room.redis.connection import Redis
@@ -21,13 +21,20 @@ from gateway.waiting_room.scripts import Script, load_all
 from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
 
 
-def check_prefix_for_cluster(prefix: str) -> None:
-    """Raises SettingsError for a prefix that would put the keys of room ``default`` into several slots. The keys of
-    every other room begin with a hash tag of their own."""
-    keys = RoomKeys(prefix, DEFAULT_ROOM)
-    if len({key_slot(key.encode()) for key in keys.common}) > 1:
-        allowed = "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster"
-        raise SettingsError("REDIS_KEY_PREFIX", prefix, allowed)
+def check_prefix_for_cluster(prefix: str, *, one_node: bool = False) -> None:
+    """Raises SettingsError for a prefix that would put the keys of a room into several slots. ``one_node``: the address
+    is that of one node, so all rooms must be in one slot."""
+    keys = RoomKeys(prefix, DEFAULT_ROOM, cluster=True)
+    if one_node and not has_hash_tag(prefix):
+        allowed = (
+            "a prefix with a hash tag, such as {gw}:, because this Redis is a cluster; or any with a REDIS_URL of "
+            "redis+cluster://"
+        )
+    elif len({key_slot(key.encode()) for key in keys.common}) > 1:
+        allowed = "a prefix without {}, or with a hash tag, such as {gw}:, because this Redis is a cluster"
+    else:
+        return
+    raise SettingsError("REDIS_KEY_PREFIX", prefix, allowed)
 
 
 class Rooms:
@@ -63,9 +70,9 @@ class Rooms:
         self._on_redis = on_redis
         self._away = False
         self.subscription = Subscription(
-            redis, lambda room: channel(RoomKeys(prefix, room), redis), on_events, self._restored
+            redis, lambda room: channel(self._keys(room), redis), on_events, self._restored
         )
-        lock_key = RoomKeys(prefix, DEFAULT_ROOM).sweep_lock
+        lock_key = self._keys(DEFAULT_ROOM).sweep_lock
         self._lock_link = redis.link(key=lock_key)
         lock = SweepLock(self._lock_link, self._scripts, lock_key, PERIOD_MS)
         self._sweeper = Sweeper(lambda: tuple(self._rooms.values()), lock, on_sweep)
@@ -76,6 +83,9 @@ class Rooms:
             return self._rooms[name]
         except KeyError:
             raise RoomNotFound(name) from None
+
+    def _keys(self, room: str) -> RoomKeys:
+        return RoomKeys(self._prefix, room, cluster=self._redis.is_cluster)
 
     def __iter__(self) -> Iterator[Room]:
         return iter(tuple(self._rooms.values()))
@@ -88,13 +98,13 @@ class Rooms:
     @property
     def refused_scripts(self) -> list[str]:
         """Scripts that Redis refuses although it answers, for example because a permission is missing."""
-        return self._redis.availability.refused_scripts
+        return self._redis.refused_scripts
 
     @property
     def failing_scripts(self) -> list[str]:
         """Scripts that have failed for a while although Redis answers the probe, for example at its limit of
         clients."""
-        return self._redis.availability.failing_scripts
+        return self._redis.failing_scripts
 
     async def provide(self, limits: Mapping[str, ConfiguredLimits]) -> None:
         """Makes rooms that don't exist yet and sets the limits of the others. Rooms that are no longer named stay: they
@@ -107,7 +117,7 @@ class Rooms:
             room = Room(
                 self._redis,
                 self._scripts,
-                RoomKeys(self._prefix, name),
+                self._keys(name),
                 given,
                 self._policy,
                 self._observer,
@@ -128,7 +138,7 @@ class Rooms:
             stack.push_async_callback(self._lock_link.close)
             await self._check_prefix()
             await self._check_schema()
-            key = RoomKeys(self._prefix, DEFAULT_ROOM).mark
+            key = self._keys(DEFAULT_ROOM).mark
             await stack.enter_async_context(self._redis.probing(key, self._redis_changed))
             # Rooms that are added later end with the others, after the sweeper: it would open their connections again.
             rooms = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -155,8 +165,10 @@ class Rooms:
             self._on_restored()
 
     async def _check_prefix(self) -> None:
-        if await self._is_cluster():
+        if self._redis.is_cluster:
             check_prefix_for_cluster(self._prefix)
+        elif await self._is_node_of_cluster():
+            check_prefix_for_cluster(self._prefix, one_node=True)
 
     async def _check_schema(self) -> None:
         """Without Redis nothing is known; each room then looks again with its first call."""
@@ -164,9 +176,7 @@ class Rooms:
             for room in self._rooms.values():
                 await room.check_schema(self._lock_link)
 
-    async def _is_cluster(self) -> bool:
-        if self._redis.is_cluster:
-            return True
+    async def _is_node_of_cluster(self) -> bool:
         with contextlib.suppress(QueueUnavailable, ResponseError):
             return b"cluster_enabled:1" in await self._lock_link.call("INFO", "cluster")
         return False

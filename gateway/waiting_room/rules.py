@@ -41,7 +41,8 @@ class RoomRules:
     ``absent``: a waiting user who was not seen for so long is parked; 0: never. ``hold``: a parked user keeps the
     ticket for so long; 0: absent users are removed at once. ``max_session``: a session ends so long after admission,
     however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
-    slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``relineup``: lining up again puts a
+    slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``history``: what happened to a user
+    is kept for so long after slot or place ended; 0: not at all. ``relineup``: lining up again puts a
     waiting user to the ``back``, or lets the user ``keep`` the place. ``max_waiting``: with so many users waiting and
     parked no other user joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often in any 60 s; 0:
     no bound. ``mode``: see ``Mode``. ``opens_at`` and ``closes_at``: before the one and from the
@@ -54,6 +55,7 @@ class RoomRules:
     max_session: float = 0.0
     claim: float = 0.0
     rate: str = RATE_OFF
+    history: float = 3600.0
     relineup: str = "back"
     max_waiting: int = 0
     lineups_per_minute: int = 0

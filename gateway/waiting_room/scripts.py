@@ -31,6 +31,7 @@ NAMES = (
     "rank",
     "rate_limit",
     "reopen",
+    "reserve",
     "signing_keys",
     "status",
     "sweep",

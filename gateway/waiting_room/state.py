@@ -60,6 +60,15 @@ class Doors(IntFlag):
     """No user is admitted."""
 
 
+class Reserved(IntEnum):
+    """Whether a visitor may line up; ``reserve.lua`` has the same codes."""
+
+    REFUSED = 0
+    FREE = 1
+    HELD = 2
+    """The visitor has a place or slot already."""
+
+
 class Sign(StrEnum):
     """The sign that an older system runs, as ``includes/older.lua`` names it; the strongest seen so far."""
 

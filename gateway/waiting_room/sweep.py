@@ -55,12 +55,15 @@ EVERY_SECOND = "* * * * * *"
 PERIOD_MS = 900
 """Milliseconds that one sweep's lock lasts: nearly a second, so that it is free again for the next sweep."""
 
+MAX_SWEEPS = 8
+"""Rooms that are swept at a time. In a cluster, rooms at a node that is away must not hold up those at other nodes."""
+
 OVERVIEW_EVERY_TURNS = 5
 """While another instance sweeps, this one reads the rooms' numbers once in this many seconds."""
 
 
 class Sweeper:
-    """Sweeps ``rooms()`` each second, one after the other, if this instance gets the lock of that second. Works inside
+    """Sweeps ``rooms()`` each second, some at a time, if this instance gets the lock of that second. Works inside
     ``running()``.
 
     A room with much to do is swept in bounded steps until nothing is left; the lock is extended meanwhile. ``on_sweep``
@@ -87,8 +90,8 @@ class Sweeper:
         self._at_work = True
         try:
             if await self._lock.acquire():
-                for room in self._rooms():
-                    self._on_sweep(room.name, await self._sweep_safely(room))
+                turns = asyncio.Semaphore(MAX_SWEEPS)
+                await asyncio.gather(*(self._sweep_in_turn(room, turns) for room in self._rooms()))
             else:
                 await self._read_overview()
         except QueueUnavailable as error:
@@ -106,6 +109,10 @@ class Sweeper:
             if room.off or self._looked_on % OVERVIEW_EVERY_TURNS == 0:
                 with contextlib.suppress(QueueUnavailable):
                     await room.overview()
+
+    async def _sweep_in_turn(self, room: Room, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            self._on_sweep(room.name, await self._sweep_safely(room))
 
     async def _sweep_safely(self, room: Room) -> str:
         """Sweeps one room and returns the outcome. A room with unusable keys must not keep the others from being

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gateway.waiting_room.history import ENDS, HistoryEntry, parse_history
+
 
 class Whereabouts(NamedTuple):
     """The reply of the script ``find``. None where something is unknown or does not apply.
@@ -19,11 +21,14 @@ class Whereabouts(NamedTuple):
     position: int | None
     since: int | None
     last_seen: int | None
+    endings: tuple[HistoryEntry, ...] = ()
+    """When and why slots and places of the user ended, the last one first."""
     instances: tuple[str, ...] = ()
 
 
 def parse_whereabouts(reply: Sequence[Any]) -> Whereabouts:
     """The parts of the reply that follow the summary."""
     state = reply[0].decode()
-    ticket, position, since, last_seen = (None if number == b"" else int(number) for number in reply[1:])
-    return Whereabouts(state, ticket, position, since, last_seen)
+    ticket, position, since, last_seen = (None if number == b"" else int(number) for number in reply[1:5])
+    endings = [each for each in parse_history(reply[5].decode("ascii", "replace")) if each.event in ENDS]
+    return Whereabouts(state, ticket, position, since, last_seen, tuple(reversed(endings)))

@@ -55,14 +55,33 @@ local function lapse_if_over(user)
   if kept and place then
     ticket = math.min(ticket, place)
     write('ZADD', line, as_ticket(ticket), user)
+    happened(user, 'RETURNED', ticket)
   elseif kept then
-    park(user, as_ticket(ticket))
+    park(user, as_ticket(ticket), 'UNCLAIMED')
   elseif not place then
     done.unclaimed = done.unclaimed + 1
+    happened(user, 'REMOVED', ticket, 'UNCLAIMED')
     tell('UNCLAIMED', { { user, as_ticket(ticket or 0) } })
   end
   if kept then
     write('ZADD', missed, as_ticket(ticket), user)
   end
   return true
+end
+
+-- Ends the sessions of those of these users who did not claim their slots in time, before the users return to the line:
+-- the next users get the slots.
+local function lapse_overdue(users)
+  if not claiming() or #users == 0 then
+    return
+  end
+  local lapsed = false
+  for at, began in ipairs(redis.call('ZMSCORE', claims, unpack(users))) do
+    if began and tonumber(began) > 0 then
+      lapsed = lapse_if_over(users[at]) or lapsed
+    end
+  end
+  if lapsed then
+    promote()
+  end
 end

@@ -1,5 +1,5 @@
--- The doors of a room: closed, sold out, being emptied. Needs clock, room, tickets, place, opening, parking and
--- session.
+-- The doors of a room: closed, sold out, being emptied. Needs clock, room, history, tickets, place, opening,
+-- parking and session.
 --
 -- The hash settings holds what operators have said, see read_doors in includes/room.lua. When the line ends, users lose
 -- their places in bounded steps: the call of the operator does the first one, and the sweep the others.
@@ -37,6 +37,7 @@ local function end_place(user)
   local ticket = leave_line(user)
   if ticket then
     forget_missed(user)
+    happened(user, 'REMOVED', ticket, rule.sold_out and 'SOLD_OUT' or 'OPERATOR')
   end
   return ticket and { user, ticket } or nil
 end

@@ -1,5 +1,5 @@
 -- Parked users: in line, but absent. They keep their tickets, and are in none of the keys that older systems know. Needs
--- clock, room, tickets and place.
+-- clock, room, history, tickets and place.
 --
 -- An older system, or an instance of an earlier version, may line a parked user up again, or admit that user. Then the
 -- user is in two keys until a call or the sweep finds it: a session wins over both, and of two tickets the lower counts.
@@ -16,8 +16,8 @@ local function unpark(user)
   return ticket
 end
 
--- Parks a user who has just been taken out of the line. ticket: as text.
-local function park(user, ticket)
+-- Parks a user who has just been taken out of the line. ticket: as text. why: as in includes/history.lua.
+local function park(user, ticket, why)
   if rule.claim_ms > 0 then
     redis.call('ZREM', claims, user)
   end
@@ -25,6 +25,7 @@ local function park(user, ticket)
   write('ZADD', tickets, ticket, user)
   parked_count = parked_count + 1
   done.parkings = done.parkings + 1
+  happened(user, 'PARKED', ticket, why)
 end
 
 -- A parked user is seen, and is back in line with the same ticket. Returns whether the user was parked; if so, the
@@ -48,5 +49,6 @@ local function come_back(user)
   write('ZADD', line, as_ticket(ticket), user)
   sighted(user)
   done.returns = done.returns + 1
+  happened(user, 'RETURNED', ticket)
   return true
 end

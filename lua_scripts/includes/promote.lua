@@ -1,4 +1,5 @@
--- Only this file admits users from the head of the line. Needs clock, room, rate, parking and session.
+-- Only this file admits users from the head of the line. Needs clock, room, rate, history, parking and
+-- session.
 
 local admissions_left = MOST
 
@@ -68,6 +69,7 @@ local function promote()
     for at, user in ipairs(users) do
       local left = stored[at] and session_left(user)
       local person = { user, as_ticket(head[2 * at]) }
+      happened(user, 'PROMOTED', person[2])
       if left and left > 0 then
         inside_already[#inside_already + 1] = { person, left }
       else

@@ -18,7 +18,9 @@
 -- KEYS[14] claims    zset    user -> epoch millisecond at which the claim window began, or, once calls have used it, how
 --                            many, negative; users promoted from the line, see includes/claims.lua
 -- KEYS[15] missed    zset    user -> ticket for which a claim window has passed unused
--- KEYS[16] registered  zset  user -> number of the registration; users in a pre-queue, see includes/opening.lua
+-- KEYS[16] history   hash    user -> what happened to the user, as text; see includes/history.lua
+-- KEYS[17] ended     zset    user -> epoch millisecond at which slot or place ended, of users in history without either
+-- KEYS[18] registered  zset  user -> number of the registration; users in a pre-queue, see includes/opening.lua
 -- ARGV[1]  channel           the pub/sub channel of the events
 -- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
 -- ARGV[3]  default_duration  milliseconds; likewise
@@ -28,7 +30,7 @@
 -- ('BAD_ARGUMENT <name>').
 local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks, parked, tickets =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
-local claims, missed, registered = KEYS[14], KEYS[15], KEYS[16]
+local claims, missed, history, ended, registered = KEYS[14], KEYS[15], KEYS[16], KEYS[17], KEYS[18]
 local channel, default_capacity, default_duration, default_rules = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 -- The number of the form in which a room's keys are. Redis keeps it in settings. An instance that knows only a lower
@@ -147,6 +149,7 @@ local rules = stored_limits[5] or default_rules
 --   max_session  a session ends so long after admission, however active the user is; 0: never; 0 unless given
 --   claim  a promoted user must make a gated call within so long, or loses the slot; 0: off; 0 unless given
 --   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
+--   history  what happened to a user is kept for so long after the end; 0: not at all; 3,600,000 unless given
 --   relineup  what lining up again does to a waiting user: back, to the end of the line, or keep; back unless given
 --   max_waiting  with so many users in line and parked no other user joins the line; 0: no bound; 0 unless given
 --   lineups_per_minute  a user lines up so often in any 60 s; 0: no bound; 0 unless given
@@ -162,8 +165,8 @@ local function rules_of(text)
   return found
 end
 
--- The settings of the rules in force: absent_ms, hold_ms, max_session and claim_ms, in milliseconds; refill: the parts of a
--- token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
+-- The settings of the rules in force: absent_ms, hold_ms, max_session, claim_ms and history_ms, in milliseconds; refill: the
+-- parts of a token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
 -- max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
 -- milliseconds that a session lasts if the user makes no gated call, from the admission on; opens_at, closes_at and
 -- prequeue, in milliseconds. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
@@ -173,6 +176,7 @@ local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
 local MOST_LINEUPS, MODES = 1000, { off = 1, observe = 2 }
 
 local function read_rules()
+  rule.history_ms = 3600000
   rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms = 60000, 1800000, 0, 0
   rule.refill, rule.opens_at, rule.closes_at, rule.prequeue = nil, 0, 0, 0
   rule.keeps_place, rule.max_waiting, rule.lineups, rule.mode = false, 0, 0, 0
@@ -181,6 +185,7 @@ local function read_rules()
     rule.absent_ms, rule.hold_ms = limit(given.absent, 0) or rule.absent_ms, limit(given.hold, 0) or rule.hold_ms
     rule.max_session = limit(given.max_session, 0) or rule.max_session
     rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
+    rule.history_ms = limit(given.history, 0) or rule.history_ms
     rule.opens_at, rule.closes_at = limit(given.opens_at, 0) or 0, limit(given.closes_at, 0) or 0
     rule.prequeue = limit(given.prequeue, 0) or 0
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
@@ -218,9 +223,14 @@ local function wrong_type_of_kept()
   return wrong_type(tickets, 'zset') or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
 end
 
+local function wrong_type_of_history()
+  return wrong_type(history, 'hash') or wrong_type(ended, 'zset')
+end
+
 -- A script that may park users, or put settings in force, checks these keys in any case.
-if parked_count > 0 or rule.claim_ms > 0 then
-  local wrong = wrong_type_of_kept()
+do
+  local wrong = (parked_count > 0 or rule.claim_ms > 0) and wrong_type_of_kept()
+    or rule.history_ms > 0 and wrong_type_of_history()
   if wrong then
     return wrong
   end

@@ -1,4 +1,4 @@
--- Sessions: which users are allowed in, and since when. Needs clock, room, opening and parking.
+-- Sessions: which users are allowed in, and since when. Needs clock, room, history, opening and parking.
 
 -- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
 -- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
@@ -75,6 +75,7 @@ local function begin_session(user)
   write('ZADD', since, now, user)
   held = held + 1
   done.admitted = done.admitted + 1
+  happened(user, 'ADMITTED')
 end
 
 -- The user no longer has to claim a slot, see includes/claims.lua. A parked user keeps the ticket.
@@ -136,6 +137,7 @@ local function settle(user, left)
   local ticket = leave_line(user)
   if ticket then
     done.promoted = done.promoted + 1
+    happened(user, 'PROMOTED', ticket)
     tell('ADMITTED', { { user, ticket } }, left)
   end
 end

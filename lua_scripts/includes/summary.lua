@@ -1,4 +1,4 @@
--- The summary, with which every script of a room ends. Needs clock, room, rate and opening.
+-- The summary, with which every script of a room ends. Needs clock, room, rate, history and opening.
 
 -- The first line may begin when the room has just been filled and no session is near its end. Then each of these
 -- sessions counts as half an admission: on average, half of it is over when the line is measured.
@@ -176,6 +176,7 @@ local function summary(unfinished)
     end
   end
   keep_tokens()
+  keep_history()
   local more = unfinished or slots_for_the_line()
   local rate, abandon_rate = rates()
   local doors = (rule.closed and 1 or 0) + (rule.sold_out and 2 or 0) + (stored_limits[3] == '1' and 4 or 0)

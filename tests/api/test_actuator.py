@@ -148,6 +148,7 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "max_session": {"value": "0s", "from": "default"},
             "claim": {"value": "0s", "from": "default"},
             "rate": {"value": "off", "from": "default"},
+            "history": {"value": "3600s", "from": "default"},
             "relineup": {"value": "back", "from": "default"},
             "max_waiting": {"value": 0, "from": "default"},
             "lineups_per_minute": {"value": 0, "from": "default"},

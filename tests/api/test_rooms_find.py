@@ -31,6 +31,7 @@ async def test_an_operator_finds_a_user(gateways: Gateways) -> None:
         "position": 1,
         "since": None,
         "streams": [],
+        "endings": [],
     }
     assert (await operator("GET", f"{USERS}?id=none")).json["data"]["state"] == "NONE"
     for query in ("", "?id=", "?id=a&id=b"):

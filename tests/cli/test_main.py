@@ -308,7 +308,10 @@ def test_check_looks_at_the_settings_also_when_a_file_is_named(
 @pytest.mark.parametrize(
     ("environ", "begin"),
     [
-        ({"REDIS_URL": "redis+cluster://h"}, "REDIS_KEY_PREFIX='': allowed is a prefix with a hash tag"),
+        (
+            {"REDIS_URL": "redis+cluster://h", "REDIS_KEY_PREFIX": "{}:"},
+            "REDIS_KEY_PREFIX='{}:': allowed is a prefix without {}, or with a hash tag",
+        ),
         (
             {"REDIS_URL": "rediss://h?ssl_ca_certs=/nowhere.pem"},
             "REDIS_URL='(hidden)': allowed is an address",
@@ -674,6 +677,7 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
     ("empty --yes --reason rain", ("POST", "/actuator/rooms/default/empty", {"reason": "rain"})),
     ("pause --reason why", ("POST", "/actuator/rooms/default", {"paused": True, "reason": "why"})),
     ("find al/ice", ("GET", "/actuator/rooms/default/users?id=al%2Fice", None)),
+    ("set --history 0", ("POST", "/actuator/rooms/default", {"history": "0"})),
     ("remove u --reason 1&2", ("DELETE", "/actuator/rooms/default/users?id=u&reason=1%262", None)),
     ("remove al/ice?&가", ("DELETE", "/actuator/rooms/default/users?id=al%2Fice%3F%26%EA%B0%80", None)),
 ]
@@ -740,6 +744,22 @@ def test_the_time_at_which_a_room_opens_is_shown_for_people(
     assert "opensAt                2026-01-01T00:00:00Z\n" in capsys.readouterr().out
     assert run("room", "show", "--json", "--url", management.url) == 0
     assert json.loads(capsys.readouterr().out)[0]["opensAt"] == 1767225600000
+
+
+def test_a_users_history_is_shown_in_words_and_with_nothing_that_a_terminal_obeys(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"at": 1_767_225_600_000, "event": "REMOVED", "reason": "ABSENT", "ticket": 17}
+    later = {"at": 1_767_225_600_000, "event": "NEW\x1b[2J", "reason": "A\nB", "ticket": None}
+    management.answer = {"success": True, "data": [entry, later]}
+    words = ["room", "history", "al/ice", "--url", management.url]
+    assert run(*words, environ={"MANAGEMENT_TOKEN": "t0ken"}) == 0
+    assert management.asked == [("GET", "/actuator/rooms/default/history?id=al%2Fice", "Bearer t0ken", None)]
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-01-01T00:00:00Z  REMOVED   ticket 17      "
+        "was removed: there was no sign of the user for too long",
+        "2026-01-01T00:00:00Z  NEW\\u001b[2J                  : A\\nB",
+    ]
 
 
 def test_a_room_is_shown_with_the_gateway_that_was_asked(

@@ -88,14 +88,21 @@ def nodes() -> object:
         yield servers
 
 
-@pytest.mark.parametrize("prefix", ["", "gw:"])
-async def test_without_a_hash_tag_the_start_stops_with_one_clear_line(
-    tmp_path: Path, nodes: Cluster, prefix: str
+@pytest.mark.parametrize(
+    ("prefix", "by_one", "said"),
+    [
+        ("", True, "a prefix with a hash tag, such as {gw}:"),
+        ("gw:", True, "a prefix with a hash tag, such as {gw}:"),
+        ("{}:", False, "a prefix without {}, or with a hash tag, such as {gw}:"),
+    ],
+)
+async def test_a_prefix_that_scatters_a_room_stops_the_start_with_one_clear_line(
+    tmp_path: Path, nodes: Cluster, prefix: str, by_one: bool, said: str
 ) -> None:
-    for url in (nodes.url(), f"redis://127.0.0.1:{nodes.servers[0].port}"):
-        environ = {"REDIS_URL": url, "REDIS_KEY_PREFIX": prefix}
-        async with gateway_process(environ, tmp_path, wait=False) as gateway:
-            assert await gateway.ended(PATIENCE) == 2
-        (line,) = [line for line in gateway.lines if "REDIS_KEY_PREFIX" in line]
-        assert f"REDIS_KEY_PREFIX={prefix!r}: allowed is a prefix with a hash tag, such as {{gw}}:" in line
-        assert not [line for line in gateway.lines if "Traceback" in line]
+    url = f"redis://127.0.0.1:{nodes.servers[0].port}" if by_one else nodes.url()
+    environ = {"REDIS_URL": url, "REDIS_KEY_PREFIX": prefix}
+    async with gateway_process(environ, tmp_path, wait=False) as gateway:
+        assert await gateway.ended(PATIENCE) == 2
+    (line,) = [line for line in gateway.lines if "REDIS_KEY_PREFIX" in line]
+    assert f"REDIS_KEY_PREFIX={prefix!r}: allowed is {said}" in line
+    assert not [line for line in gateway.lines if "Traceback" in line]

@@ -38,6 +38,7 @@ CONTRACT_DEFAULTS: dict[str, Any] = {
     "queue_hold_seconds": 1800.0,
     "queue_max_session_seconds": 0.0,
     "queue_claim_seconds": 0.0,
+    "queue_history_seconds": 3600.0,
     "queue_rate": "off",
     "queue_max_waiting": 0,
     "queue_lineups_per_minute": 0,

@@ -85,6 +85,10 @@ class Model:
         """User in one of these two -> the ticket."""
         self.missed: dict[str, int] = {}
         """User -> the ticket for which a slot was not claimed."""
+        self.kept_for = 3_600_000
+        """How long a history is kept after the end; 0: there is none."""
+        self.history: dict[str, list[tuple[int, str, str | None, int | None]]] = {}
+        """User -> when, what, why, and with which ticket; the last 50."""
         self.override = False
         self.paused = False
         self.closed = False
@@ -170,6 +174,7 @@ class Model:
     def lineup(self, users: list[str], relineup: str) -> list[Answer]:
         self._begin()
         self._promote()
+        self._lapse(users)
         return [self._line_up_again(user, relineup) for user in users]
 
     def _line_up_again(self, user: str, relineup: str) -> Answer:
@@ -184,7 +189,6 @@ class Model:
         return answer
 
     def _line_up(self, user: str, relineup: str) -> Answer:
-        self._lapse([user])
         if user in self.inside and not self.live(user):
             self._expire(user)
             self._promote()
@@ -215,20 +219,19 @@ class Model:
             if self.swept_at is not None:
                 self.lined_up[self.counter] = self.now
             self.tally["lineups"] += 1
+            self._note(user, "MOVED" if position else "JOINED", ticket=self.counter)
             self.missed.pop(user, None)
             self.seen[user] = self.now
             return self._waiting(user)
         self._admissions_left -= 1
         self._admit(user)
+        self._note(user, "ADMITTED")
         return self._inside(user, ADMITTED)
 
     def status(self, users: list[str], sighting: bool) -> list[Answer]:
         self._begin()
-        answers = []
-        for user in users:
-            self._lapse([user])
-            answers.append(self._look(user, sighting))
-        return answers
+        self._lapse(users)
+        return [self._look(user, sighting) for user in users]
 
     def gate(self, users: list[str]) -> list[Answer]:
         self._begin()
@@ -259,6 +262,7 @@ class Model:
         if user in self.windows:
             del self.windows[user]
             self.first_calls[user] = 0
+            self._note(user, "CLAIMED")
         if user not in self.first_calls:
             return ()
         self.first_calls[user] += 1
@@ -293,12 +297,14 @@ class Model:
                 return NOTHING
             self._end(user)
             self.tally[counted] += 1
+            self._note_leave(user, reason)
             self._promote()
             return SLOT
         code = NOTHING
         if what != "slot" and (self.position(user) or user in self.parked):
-            self._remove(user, reason)
+            ticket = self._remove(user, reason)
             self.tally[counted] += 1
+            self._note_leave(user, reason, ticket)
             code = PLACE
         if user in self.inside:
             self._expire(user)
@@ -317,6 +323,7 @@ class Model:
         had = self.live(giver) or self.position(giver) > 0
         if self.live(giver) and self.live(taker):
             self._end(giver)
+            self._note(giver, "LEFT", "TRANSFER")
             self.tally["left"] += 1
             self._promote()
         elif self.live(giver):
@@ -332,17 +339,19 @@ class Model:
     def _move_slot(self, giver: str, taker: str) -> None:
         if self.position(taker):
             self.tally["promoted"] += 1
-            self._remove(taker, "ADMITTED")
+            self._note(taker, "PROMOTED", ticket=self._remove(taker, "ADMITTED"))
         of_users = (self.inside, self.began, self.windows, self.first_calls, self.promoted_with, self.missed)
         for of in of_users:
             of.pop(taker, None)
             if giver in of:
                 of[taker] = of.pop(giver)
+        self._note(taker, "MOVED", "TRANSFER")
+        self._note(giver, "LEFT", "TRANSFER")
 
     def _move_place(self, giver: str, taker: str) -> None:
         tickets = dict(self.line)
         once, own = self.missed.get(giver), self.missed.get(taker)
-        self._remove(giver, "MOVED")
+        self._note(giver, "LEFT", "TRANSFER", self._remove(giver, "MOVED"))
         if self.live(taker):
             return
         ticket = min(tickets[giver], tickets.get(taker, tickets[giver]))
@@ -351,6 +360,8 @@ class Model:
             key=lambda place: place[1],
         )
         self.missed.pop(taker, None)
+        if ticket == tickets[giver]:
+            self._note(taker, "MOVED", "TRANSFER", ticket)
         kept = once if ticket == tickets[giver] else own
         if kept is not None:
             self.missed[taker] = kept
@@ -379,8 +390,7 @@ class Model:
         held = sorted(self.parked, key=lambda user: (self.parked[user][1], user)) if watched else []
         held = [user for user in held if self.now - self.parked[user][1] >= hold][: most - len(over)]
         for user in held:
-            self._remove(user, "ABSENT")
-            self.tally["evicted"] += 1
+            self._evict(user)
         gone = []
         if absent and watched and not self.sold_out and not self.emptying:
             gone = [user for user in by_age(self.seen) if self.now - self.seen[user] >= absent]
@@ -391,12 +401,12 @@ class Model:
             elif hold:
                 self._park(user)
             else:
-                self._remove(user, "ABSENT")
-                self.tally["evicted"] += 1
+                self._evict(user)
         looked = len(over) + len(held) + len(gone)
         looked += self._end_places(most - looked)
         self._promote()
         self.unfinished = looked >= most
+        self._forget()
 
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         self._begin()
@@ -435,7 +445,8 @@ class Model:
         parked = sorted(self.parked, key=lambda user: (self.parked[user][1], user))
         users += [user for user in parked if self.parked[user][1] <= parked_at]
         for user in users[:most]:
-            self._remove(user, "SOLD_OUT" if self.sold_out else "OPERATOR")
+            why = "SOLD_OUT" if self.sold_out else "OPERATOR"
+            self._note(user, "REMOVED", why, self._remove(user, why))
             self.tally["removed"] += 1
         if not self.sold_out and len(users) < most:
             self.emptying = None
@@ -503,6 +514,7 @@ class Model:
 
     def _expire(self, user: str) -> None:
         self._end(user)
+        self._note(user, "EXPIRED")
         self.tally["expired"] += 1
 
     def _end(self, user: str) -> None:
@@ -521,19 +533,25 @@ class Model:
             once = self.missed.get(user)
             self._remove(user, "ADMITTED")
             self._admit(user)
+            self._note(user, "PROMOTED", ticket=ticket)
             if self.claim:
                 self.windows[user], self.promoted_with[user] = self.now, ticket
                 if once is not None:
                     self.missed[user] = once
             self.tally["promoted"] += 1
 
-    def _remove(self, user: str, event: str) -> None:
-        """Out of the line, and everybody hears of it."""
+    def _evict(self, user: str) -> None:
+        self._note(user, "REMOVED", "ABSENT", self._remove(user, "ABSENT"))
+        self.tally["evicted"] += 1
+
+    def _remove(self, user: str, event: str) -> int:
+        """Out of the line, and everybody hears of it. Returns the ticket."""
         ticket = self.parked.pop(user)[0] if user in self.parked else dict(self.line)[user]
         self.line = [place for place in self.line if place[0] != user]
         self.seen.pop(user, None)
         self.missed.pop(user, None)
         self.events.append((event, user, ticket))
+        return ticket
 
     def _close_window(self, user: str) -> None:
         self.windows.pop(user, None)
@@ -556,9 +574,10 @@ class Model:
                 if once == ticket or not self.hold:
                     self.tally["unclaimed"] += 1
                     self.events.append(("UNCLAIMED", user, ticket))
+                    self._note(user, "REMOVED", "UNCLAIMED", ticket)
                 else:
                     self.missed[user] = ticket
-                    self._keep(user, ticket)
+                    self._keep(user, ticket, "UNCLAIMED")
         if over and promote:
             self._promote()
 
@@ -567,22 +586,49 @@ class Model:
         ticket = dict(self.line)[user]
         self.line.remove((user, ticket))
         del self.seen[user]
-        self._keep(user, ticket)
+        self._keep(user, ticket, "ABSENT")
 
-    def _keep(self, user: str, ticket: int) -> None:
+    def _keep(self, user: str, ticket: int, why: str) -> None:
         self.parked[user] = (ticket, self.now)
         self.once_parked.add(ticket)
         self.tally["parkings"] += 1
+        self._note(user, "PARKED", why, ticket)
 
     def _come_back(self, user: str) -> bool:
         """A parked user is seen: back in line with the same ticket, and admitted at once if it is their turn."""
         if user not in self.parked:
             return False
-        self.line = sorted([*self.line, (user, self.parked.pop(user)[0])], key=lambda place: place[1])
+        ticket = self.parked.pop(user)[0]
+        self.line = sorted([*self.line, (user, ticket)], key=lambda place: place[1])
+        self._note(user, "RETURNED", ticket=ticket)
         self.seen[user] = self.now
         self.tally["returns"] += 1
         self._promote()
         return True
+
+    def _note(self, user: str, event: str, why: str | None = None, ticket: int | None = None) -> None:
+        if self.kept_for:
+            entries = self.history.setdefault(user, [])
+            entries.append((self.now, event, why, ticket))
+            del entries[:-50]
+
+    def _note_leave(self, user: str, reason: str, ticket: int | None = None) -> None:
+        if reason == "OPERATOR":
+            self._note(user, "REMOVED", "OPERATOR", ticket)
+        else:
+            self._note(user, "LEFT", ticket=ticket)
+
+    def _forget(self) -> None:
+        """Those whose stay ended long ago, a bounded number at a time."""
+        if not self.kept_for:
+            self.history.clear()
+        ends = {
+            user: entries[-1][0]
+            for user, entries in self.history.items()
+            if entries[-1][1] in {"EXPIRED", "LEFT", "REMOVED"} and self.now - entries[-1][0] >= self.kept_for
+        }
+        for user in by_age(ends)[: self.most]:
+            del self.history[user]
 
     def _inside(self, user: str, code: int) -> Answer:
         window = (self.windows[user] + self.claim,) if user in self.windows else ()

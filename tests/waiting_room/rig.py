@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from gateway.waiting_room.history import parse_history
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.scripts import load_all
 from gateway.waiting_room.state import Summary, parse_summary
@@ -262,6 +263,10 @@ class Rig:
 
     def tally(self) -> dict[str, int]:
         return {name: int(count) for name, count in self.client.hgetall(self.keys.tally).items()}
+
+    def history(self, user: str) -> list[tuple[int, str, str | None, int | None]]:
+        """When, what, why and with which ticket, the oldest first."""
+        return [tuple(entry) for entry in parse_history(self.client.hget(self.keys.history, user) or "")]
 
     def events(self) -> list[Event]:
         """What was published since the last time, in order."""

@@ -121,7 +121,8 @@ def assert_step(
         places.setdefault(user, set()).add(ticket)
     for _, user, ticket in events:
         had = set(map(shown, places.get(user, ())))
-        unsound = user in before.line and before.line[user] >= SOUND_BELOW
+        # A ticket beyond counting is replaced when a ticket is given, also that of a user who returns.
+        unsound = any(each >= SOUND_BELOW for each in places.get(user, ()))
         assert ticket in had | given.get(user, set()) or unsound
     # 5: nobody is out of the line without anybody having heard why.
     told = {user for _, user, _ in events}
@@ -132,6 +133,11 @@ def assert_step(
             # Lined up again elsewhere: of two tickets the lower counts.
             lower = min(before.parked[user][0], ticket)
             assert after.line[user] == lower or lower >= SOUND_BELOW or user in lined_up or user in told
+        elif user in before.claims and user not in after.claims:
+            # Likewise of a user who did not claim the slot in time.
+            lower = min(before.tickets.get(user, ticket), ticket)
+            replaced = max(lower, ticket) >= SOUND_BELOW
+            assert after.line[user] in {ticket, lower} or replaced or user in lined_up or user in told
         elif after.line[user] != ticket:
             assert ticket >= SOUND_BELOW or user in lined_up or user in told
     for user, (ticket, _) in before.parked.items():

@@ -192,6 +192,11 @@ class Beside(Driver):
         if not claim:
             self.drop_windows()
 
+    @rule(history=st.sampled_from([0, 4_000, 3_600_000]))
+    def histories_are_kept(self, history: int) -> None:
+        self.rig.set_rules(history=history)
+        self.model.kept_for = history
+
     def drop_windows(self) -> None:
         keys = self.rig.keys
         for user in self.rig.client.zrange(keys.claims, 0, -1):
@@ -225,6 +230,9 @@ class Beside(Driver):
         model = self.model
         if answers is not None:
             assert [tuple(a) if isinstance(a, list) else a for a in reply.answers] == answers
+        assert {
+            user: self.rig.history(user) for user in self.rig.client.hkeys(self.rig.keys.history)
+        } == model.history
         assert reply.summary.more == model.more()
         assert sorted(milliseconds(reply.summary.stays)) == sorted(model.stays)
         waits = milliseconds(reply.summary.waits)
@@ -325,7 +333,9 @@ class Beside(Driver):
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         given = ["" if value is None else int(value) for value in (capacity, duration, paused)]
         if lift:
-            self.rig.set_rules(claim=0, max_session=0, max_waiting=0, lineups_per_minute=0)
+            self.rig.set_rules(
+                claim=0, max_session=0, max_waiting=0, lineups_per_minute=0, history=self.model.kept_for
+            )
             self.model.max_waiting = self.model.lineups_per_minute = 0
             self.rig.rate = "off"
             self.bucket.set_rate("off", self.rig.now)
@@ -478,9 +488,12 @@ class OlderSystem(Driver):
 
     @rule(batch=batches)
     def gate(self, batch: list[str]) -> None:
+        heard = len(self.events)
         reply = self.call("gate", *batch)
+        # Whoever returns from parking in the same call may bring a promotion for users who were refused before.
+        promoted = {user for kind, user, _ in self.events[heard:] if kind == "ADMITTED"}
         for user, answer in zip(batch, reply.answers, strict=True):
-            assert (answer[0] == WAITING) is (user in self.seen.line)
+            assert (answer[0] == WAITING) is (user in self.seen.line) or user in promoted
 
     @rule(batch=leavers, reason=reasons)
     def leave(self, batch: list[tuple[str, str]], reason: str) -> None:

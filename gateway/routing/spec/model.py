@@ -17,7 +17,9 @@ from gateway.routing.spec.value_types import (
     CAPACITY,
     COUNT,
     DURATION,
+    FAIL,
     FLAG,
+    HTTP_ADDRESS,
     IDENTITY,
     LINEUPS,
     MAX_AGE,
@@ -25,6 +27,7 @@ from gateway.routing.spec.value_types import (
     MOMENT,
     OPENING_ORDER,
     ORDER,
+    PLACES,
     RATE,
     RELINEUP,
     ROOM_NAME,
@@ -234,6 +237,15 @@ ELIGIBLE: Final = Keys(
     ),
 )
 
+CHALLENGE: Final = Keys(
+    "challenge",
+    (
+        Key("url", HTTP_ADDRESS, "Where the gateway POSTs room, visitor and address.", required=True),
+        Key("timeout", DURATION, "How long the service may take; 2 s if missing."),
+        Key("fail", FAIL, "What happens if it does not answer: open, or closed; open if missing."),
+    ),
+)
+
 ROOM: Final = Keys(
     "a room",
     (
@@ -263,6 +275,12 @@ ROOM: Final = Keys(
             "missing.",
         ),
         Key("rate", RATE, "Admissions never exceed it, as 120/m; QUEUE_RATE if missing."),
+        Key(
+            "history",
+            TIME,
+            "How long the room remembers what happened to a user after slot or place ended, 0: not at all; "
+            "QUEUE_HISTORY_SECONDS if missing.",
+        ),
         Key(
             "relineup",
             RELINEUP,
@@ -298,6 +316,12 @@ ROOM: Final = Keys(
         ),
         Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
         Key("eligible", ELIGIBLE, "Who may line up; others need an invitation."),
+        Key(
+            "places_per_address",
+            PLACES,
+            "How many visitors at one address (or IPv6 /64) may have a place at a time, 0: no bound; 0 if missing.",
+        ),
+        Key("challenge", CHALLENGE, "The service that is asked before a visitor gets a place."),
     ),
 )
 

@@ -8,23 +8,26 @@ from typing import TypeVar
 from gateway.routing.callers import Bypass, ClaimRule, Network, parse_network
 from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
-from gateway.routing.gates import DEFAULT_ROOM, Gate, Prequeue, RoomLimits
+from gateway.routing.gates import DEFAULT_ROOM, Challenge, Gate, Prequeue, RoomLimits
 from gateway.routing.patterns import compile_pattern
 from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
-from gateway.routing.spec.model import ACCESS, BYPASS, CORS, ELIGIBLE, GATE, PREQUEUE, ROOM, Keys
+from gateway.routing.spec.model import ACCESS, BYPASS, CHALLENGE, CORS, ELIGIBLE, GATE, PREQUEUE, ROOM, Keys
 from gateway.routing.spec.value_types import (
     BEACON,
     CAPACITY,
     COUNT,
     DURATION,
+    FAIL,
     FLAG,
+    HTTP_ADDRESS,
     IDENTITY,
     LINEUPS,
     MODE,
     MOMENT,
     OPENING_ORDER,
+    PLACES,
     RATE,
     RELINEUP,
     ROOM_NAME,
@@ -199,6 +202,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
             _value(fields.get("claim"), "claim", TIME, "room", issues),
             _value(fields.get("rate"), "rate", RATE, "room", issues),
+            _value(fields.get("history"), "history", TIME, "room", issues),
             _value(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
             _value(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
             _value(
@@ -211,6 +215,10 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             identity=_value(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
             eligible=_eligible(_given(fields, "eligible"), f"rooms.{name}.eligible", issues),
+            places_per_address=_value(
+                fields.get(plain_name("places_per_address")), "places_per_address", PLACES, "room", issues
+            ),
+            challenge=_challenge(_given(fields, "challenge"), f"rooms.{name}.challenge", issues),
         )
         opens_at, closes_at = rooms[name].opens_at, rooms[name].closes_at
         if opens_at and closes_at and closes_at <= opens_at:
@@ -267,6 +275,21 @@ def _eligible(node: Node | None, title: str, issues: Issues) -> ClaimRule | None
         return None
     fields = fields_of(node, ELIGIBLE, issues, title)
     return _claim_rule(fields, node.line, title, issues)
+
+
+def _challenge(node: Node | None, title: str, issues: Issues) -> Challenge | None:
+    if node is None:
+        return None
+    fields = fields_of(node, CHALLENGE, issues, title)
+    given = fields.get("url")
+    url = _value(given, "url", HTTP_ADDRESS, "room", issues)
+    if given is None:
+        issues.add(node.line, "room", f"{title} needs a url: the address of the service that is asked")
+    timeout = _value(fields.get("timeout"), "timeout", DURATION, "room", issues)
+    fail_open = _value(fields.get("fail"), "fail", FAIL, "room", issues)
+    if url is None:
+        return None
+    return Challenge(url, 2.0 if timeout is None else timeout, True if fail_open is None else fail_open)
 
 
 def _claim_rule(fields: dict[str, Node], line: int, title: str, issues: Issues) -> ClaimRule | None:

@@ -181,6 +181,19 @@ LINEUPS: Final[ValueType[int]] = ValueType(
     {"minimum": 0, "maximum": 1000},
 )
 """In a minute; 0 switches the bound off."""
+PLACES: Final = LINEUPS
+"""0 switches the bound off."""
+HTTP_ADDRESS: Final[ValueType[str]] = ValueType(
+    "an http:// or https:// address without a user in it",
+    r"https?://[A-Za-z0-9._~\[\]:-]{1,255}(?:/[!#-;=?-~]{0,1000})?",
+    lambda match: match[0],
+)
+FAIL: Final[ValueType[bool]] = ValueType(
+    "open or closed",
+    f"{any_case('open')}|{any_case('closed')}",
+    lambda match: match[0].lower() == "open",
+)
+"""What holds while a service does not answer."""
 _SWITCH: Final = {"true": "on", "yes": "on", "false": "off", "no": "off"}
 MODE: Final[ValueType[str]] = ValueType(
     "on, off or observe",

@@ -494,6 +494,12 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
         if room not in gated and near is not None and near in listed:
             message = f"room {room!r} has no gate and is nearly {near!r}, which has one: correct its name or remove it"
             issues.warn(line, "room-name", message)
+        if room in table.checked_rooms and room not in table.visitor_rooms:
+            message = (
+                f"room {room!r} has places_per_address or challenge, and identity token: that has no effect, since "
+                "both are for visitors. Set identity to visitor or either"
+            )
+            issues.warn(line, "room-identity", message)
         seconds = table.rooms[room].duration
         if seconds is not None and seconds > _MAX_SESSION_SECONDS:
             message = (

@@ -81,11 +81,12 @@ def ignore_calls(script: str, seconds: float, size: int, failed: bool, /) -> Non
 class Redis:
     """The address of Redis and the time-out; makes connections to it.
 
-    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. Raises SettingsError for an
-    address that redis-py cannot use.
+    ``url``: see ``redis_address``. ``timeout``: seconds for connecting and for each answer. ``main_key``: the key that
+    will be probed; on a cluster, what the probe finds then holds for the calls of its slot alone. Raises SettingsError
+    for an address that redis-py cannot use.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, *, main_key: str | None = None) -> None:
         self.timeout = timeout
         try:
             address = parse_redis_address(url)
@@ -99,6 +100,9 @@ class Redis:
         """The number of the database. Pub/sub channels are shared by all databases, so their names include it."""
         self.availability = Availability()
         """What the probe found last."""
+        self._main_slot = None if main_key is None else self._slot(main_key)
+        # No more than there are rooms.
+        self._unprobed: dict[int, Availability] = {}
         self._servers: RedisServers
         try:
             self._servers = (
@@ -117,7 +121,28 @@ class Redis:
 
     def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> RedisConnection:
         """A new connection, opened at its first use. On a cluster it is for keys in the slot of ``key``."""
-        return RedisConnection(self._servers, self._slot(key), self.timeout, observe, self.availability)
+        slot = self._slot(key)
+        return RedisConnection(self._servers, slot, self.timeout, observe, self._availability_of(slot))
+
+    @property
+    def refused_scripts(self) -> list[str]:
+        """Scripts that Redis refuses although it answers, see ``Availability``."""
+        return sorted({name for each in self._all_availabilities() for name in each.refused_scripts})
+
+    @property
+    def failing_scripts(self) -> list[str]:
+        """Scripts that have failed for a while although Redis answers the probe, see ``Availability``."""
+        return sorted({name for each in self._all_availabilities() for name in each.failing_scripts})
+
+    def _availability_of(self, slot: int) -> Availability:
+        """What is known of the server with this slot. The probe asks only one node of a cluster. Calls to the others
+        run into time-outs of their own, and do not fail because that node is away."""
+        if self._main_slot is None or slot == self._main_slot:
+            return self.availability
+        return self._unprobed.setdefault(slot, Availability())
+
+    def _all_availabilities(self) -> tuple[Availability, ...]:
+        return (self.availability, *self._unprobed.values())
 
     @contextlib.asynccontextmanager
     async def probing(
@@ -141,6 +166,9 @@ class Redis:
                     policy = await _policy(link)
                     if policy.startswith("allkeys-"):
                         log.warning(_EVICTION_WARNING, policy)
+                for each in self._unprobed.values():
+                    each.forget_refusals()
+                    each.forget_failures()
                 # Changes nothing, but fails for every reason for which the room's writes fail.
                 await link.call("SETRANGE", key, 0, "")
             except ResponseError as error:

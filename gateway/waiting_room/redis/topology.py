@@ -65,16 +65,17 @@ class GuidedServers:
         # as rooms.
         self._present: dict[int, Node] = {}
         self._moved: dict[int, Node] = {}
-        self._not_before = 0.0
-        self._why = ""
+        # When the next search for the server of a slot may begin, and why the last one found none.
+        self._not_before: dict[int, tuple[float, str]] = {}
         for url in (address.url_of(address.nodes[0]), address.url_of_guide(address.nodes[0])):
             check_address(url, timeout)
 
     async def connect(self, slot: int) -> AbstractConnection:
         """See ``RedisServers``. Raises ServerNotFound when all guides have been queried."""
         loop = asyncio.get_running_loop()
-        if loop.time() < self._not_before:
-            raise ServerNotFound(self._why)
+        not_before, why = self._not_before.get(slot, (0.0, ""))
+        if loop.time() < not_before:
+            raise ServerNotFound(why)
         if moved_to := self._moved.pop(slot, None):
             try:
                 async with asyncio.timeout(self._timeout / 2):
@@ -86,14 +87,14 @@ class GuidedServers:
                 async with asyncio.timeout(self._timeout / 2):
                     return await self._open(await self._advice_of(guide, slot), slot)
             except (RedisError, OSError, TimeoutError) as error:
-                self._why = f"nobody who was asked led to a master ({describe(error)})"
+                why = f"nobody who was asked led to a master ({describe(error)})"
                 self._guides.sort(key=guide.__eq__)  # this one to the end
             except asyncio.CancelledError:
                 # The caller's time was over before this guide answered: the next call begins with another guide.
                 self._guides.sort(key=guide.__eq__)
                 raise
-        self._not_before = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0)
-        raise ServerNotFound(self._why)
+        self._not_before[slot] = loop.time() + PAUSE_SECONDS * random.uniform(0.5, 1.0), why
+        raise ServerNotFound(why)
 
     def current(self, slot: int) -> Node | None:
         """See ``RedisServers``."""
@@ -129,7 +130,8 @@ class GuidedServers:
             raise
         if server != self._present.get(slot):
             self._present[slot] = server
-            log.info("Redis: the master is %s", server)
+            # A cluster has a server for each slot. Redis Sentinel has one for all.
+            log.info("Redis: the master is %s%s", server, f" (slot {slot})" if slot else "")
         return connection
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.routing.callers import Bypass, ClaimRule
-from gateway.routing.gates import GateRule, Prequeue, RoomLimits
+from gateway.routing.gates import Challenge, GateRule, Prequeue, RoomLimits
 from gateway.routing.spec import loader
 from gateway.routing.spec.issues import RouteFileError, summarize
 from gateway.routing.spec.loader import content_of, default_file, parse
@@ -633,3 +633,43 @@ def test_an_unknown_identity_is_named_with_those_there_are(identity: str) -> Non
     with pytest.raises(RouteFileError) as refused:
         parse(text.encode(), "routes.yaml", {})
     assert "identity must be token, visitor or either" in str(refused.value.issues)
+
+
+@pytest.mark.parametrize(
+    ("room", "fault"),
+    [
+        ("places_per_address: 1001", "places_per_address must be a whole number from 0 to 1000"),
+        ("places_per_address: -1", "places_per_address must be a whole number from 0 to 1000"),
+        ("challenge: {timeout: 2s}", "rooms.vip.challenge needs a url"),
+        ("challenge: {url: check.example}", "url must be an http:// or https:// address"),
+        (
+            "challenge: {url: 'http://user:secret@check.example/'}",
+            "url must be an http:// or https:// address",
+        ),
+        ("challenge: {url: 'http://check/', timeout: 0}", "timeout must be seconds from 0.001"),
+        ("challenge: {url: 'http://check/', fail: maybe}", "fail must be open or closed"),
+        ("challenge: {url: 'http://check/', retries: 3}", "retries"),
+    ],
+)
+def test_what_is_checked_of_visitors_is_read_or_named_with_what_is_allowed(room: str, fault: str) -> None:
+    text = f"routes: []\nrooms: {{vip: {{identity: visitor, {room}}}}}\n"
+    with pytest.raises(RouteFileError) as refused:
+        parse(text.encode(), "routes.yaml", {})
+    assert fault in str(refused.value.issues)
+    assert "secret" not in str(refused.value.issues)
+
+
+def test_checks_of_visitors_have_defaults() -> None:
+    text = (
+        "routes: []\nrooms: {vip: {identity: visitor, challenge: {url: 'http://check:8080/a?b=c'}}, a: {}}\n"
+    )
+    table = parse(text.encode(), "routes.yaml", {})
+    assert table.rooms["vip"].challenge == Challenge("http://check:8080/a?b=c", 2.0, True)
+    assert table.checked_rooms == {"vip"}
+
+
+@pytest.mark.parametrize("room", ["places_per_address: 3", "challenge: {url: 'http://check/'}"])
+def test_checks_of_visitors_in_a_room_for_tokens_are_a_warning(room: str) -> None:
+    for identity, warned in ((", identity: token", True), ("", True), (", identity: either", False)):
+        table = parse(f"routes: []\nrooms: {{vip: {{{room}{identity}}}}}\n".encode(), "routes.yaml", {})
+        assert any("has no effect" in str(issue) for issue in table.warnings) is warned

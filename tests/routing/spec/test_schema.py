@@ -69,6 +69,7 @@ SOUND: dict[str, Any] = {
             "max_session": "1h",
             "claim": "90s",
             "rate": "120/m",
+            "history": "1h",
             "eligible": {"claim": "presale", "values": ["gold", "silver"]},
             "relineup": "keep",
             "max_waiting": 5000,
@@ -78,6 +79,8 @@ SOUND: dict[str, Any] = {
             "closes_at": "2026-12-01T14:00:00.5Z",
             "prequeue": {"from": "30m", "order": "draw", "beacon": "a lottery"},
             "identity": "either",
+            "places_per_address": 4,
+            "challenge": {"url": "https://check.example/visitors", "timeout": "2s", "fail": "closed"},
             "bypass": [
                 {"name": "staff", "claim": "role", "values": ["staff", 7, True]},
                 {"name": "probes", "networks": ["10.9.0.0/16", "::1"]},

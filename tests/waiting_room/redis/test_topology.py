@@ -324,9 +324,17 @@ async def test_one_server_of_a_cluster_by_its_own_address_says_that_the_slot_is_
             await link.call("SET", KEY, 1)
 
 
-async def test_without_a_hash_tag_rooms_do_not_start_on_a_cluster(nodes: Cluster) -> None:
-    # A tag that is empty, or not closed in time, is none.
-    for prefix in ("", "gw:", "{}gw:", "{}{gw}:", "{gw"):
+@pytest.mark.parametrize("prefix", ["", "gw:", "{gw", "{tag}:"])
+async def test_with_and_without_a_hash_tag_rooms_start_on_a_cluster(nodes: Cluster, prefix: str) -> None:
+    rooms = Rooms(Redis(nodes.url(), TIMEOUT), prefix=prefix)
+    await rooms.provide({"default": ConfiguredLimits(1, 60.0), "vip": ConfiguredLimits(1, 60.0)})
+    async with rooms.running():
+        for room in rooms:
+            assert (await room.lineup(f"{prefix}-user")).kind in {StateKind.ADMITTED, StateKind.ALLOWED_IN}
+
+
+async def test_with_an_empty_hash_tag_rooms_do_not_start_on_a_cluster(nodes: Cluster) -> None:
+    for prefix in ("{}gw:", "{}{gw}:"):
         for url in (nodes.url(), "redis+cluster://127.0.0.1:1"):
             with pytest.raises(SettingsError, match="hash tag") as caught:
                 async with Rooms(Redis(url, TIMEOUT), prefix=prefix).running():

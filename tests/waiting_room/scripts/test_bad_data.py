@@ -19,6 +19,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "leave": (("LEFT", "both", "ann"), ()),
     "limits": ((5, 5000, 0, 1, "absent=5000"), ()),
     "lineup": (("ann",), ()),
+    "move": (("ann", "bob"), ()),
     "presence": (("arrived", "ann"), ("here",)),
     "status": (("1", "ann"), ()),
     "sweep": ((500, "auto", 60_000), ("watch",)),
@@ -36,6 +37,8 @@ COMMON = (
     "since",
     "marks",
     "parked",
+    "history",
+    "ended",
 )
 KEPT = ("tickets", "claims", "missed")
 """Used only while users are parked or must claim their slots."""
@@ -83,7 +86,7 @@ def test_a_key_of_another_type_is_an_error_where_it_may_be_used(
     name = key_of(rig, key)
     rig.client.lpush(name, "not a sorted set")
     before = rig.everything()
-    if claim or script in {"configure", "limits", "sweep"}:
+    if claim or script in {"configure", "limits", "move", "sweep"}:
         with pytest.raises(redis.ResponseError, match="WRONGTYPE_KEY " + name):
             call(rig, script)
         assert rig.everything() == before

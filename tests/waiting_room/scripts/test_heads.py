@@ -14,7 +14,7 @@ from gateway.waiting_room.events import _KINDS, Reason
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.rules import DEFAULTS, MAX_LINEUPS, MILLISECOND_NAMES, RULE_NAMES, SCHEMA, WORDS
 from gateway.waiting_room.scripts import NAMES
-from gateway.waiting_room.state import Left, StateKind, Summary
+from gateway.waiting_room.state import Left, Reserved, StateKind, Summary
 
 FOLDER = Path(__file__).parents[3] / "lua_scripts"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.lua"))
@@ -149,7 +149,7 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
         told |= set(re.findall(r"\b(LEFT|OPERATOR) = '", code))
     if re.search(r"\b(?:promote|settle)\(", code):
         told.add("ADMITTED")
-    if "lapse_if_over(" in code:
+    if re.search(r"\blapse_(?:if_over|overdue)\(", code):
         told.add("UNCLAIMED")
     if "end_places(" in code:
         told |= {"SOLD_OUT", "OPERATOR"}
@@ -195,6 +195,10 @@ def test_pythons_kinds_have_the_scripts_codes() -> None:
 def test_pythons_names_of_what_was_left_have_the_scripts_codes() -> None:
     meant = {Left.NOTHING: "NOTHING", Left.SLOT: "LEFT_SLOT", Left.PLACE: "LEFT_LINE"}
     assert codes_in("leave") == {meant[left]: left.value for left in Left}
+
+
+def test_pythons_names_of_reservations_have_the_scripts_codes() -> None:
+    assert codes_in("reserve") == {code.name: code.value for code in Reserved}
 
 
 def test_the_summary_has_pythons_order() -> None:

@@ -1,0 +1,79 @@
+"""Asks an outside service whether a visitor may have a place. The gateway has no such check of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import aiohttp
+
+from gateway.errors import ChallengeRequired, QueueUnavailable
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 64
+"""Questions at a time, at most; others wait within their time."""
+
+
+class Challenges:
+    """Asks such services, inside ``running()``. ``on_answer`` is called with the room and what came of each question:
+    ``passed``, ``refused`` or ``failed``."""
+
+    def __init__(self, on_answer: Callable[[str, str], None] = lambda room, outcome: None) -> None:
+        self._on_answer = on_answer
+        self._session: aiohttp.ClientSession | None = None
+        self._failing: set[str] = set()
+        """Rooms whose service did not answer the last time."""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Asks until the block ends."""
+        # No cookies, no proxies of the environment, and connections of its own: a slow service must not hold up others.
+        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        ) as session:
+            self._session = session
+            try:
+                yield
+            finally:
+                self._session = None
+
+    async def ask(
+        self, url: str, room: str, visitor: str, address: str, *, seconds: float, fail_open: bool
+    ) -> None:
+        """Asks whether ``visitor`` at ``address`` may have a place in ``room``. ``seconds``: for the whole
+        question. Raises ChallengeRequired if the answer is not 2xx. Without an answer raises QueueUnavailable, unless
+        ``fail_open``."""
+        question = {"room": room, "visitor": visitor, "address": address}
+        try:
+            status = await self._status(url, question, seconds)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self._on_answer(room, "failed")
+            if room not in self._failing:
+                self._failing.add(room)
+                log.warning(
+                    "room %s: the challenge's service does not answer: %s", room, type(error).__name__
+                )
+            if not fail_open:
+                raise QueueUnavailable("the challenge's service does not answer") from None
+            return
+        if room in self._failing:
+            self._failing.discard(room)
+            log.info("room %s: the challenge's service answers again", room)
+        passed = 200 <= status < 300
+        self._on_answer(room, "passed" if passed else "refused")
+        if not passed:
+            raise ChallengeRequired
+
+    async def _status(self, url: str, question: dict[str, str], seconds: float) -> int:
+        if self._session is None:
+            raise OSError("closed")
+        async with (
+            asyncio.timeout(seconds),
+            self._session.post(url, json=question, allow_redirects=False) as response,
+        ):
+            return response.status
