@@ -30,6 +30,7 @@ from gateway.api import (
     room_acts,
     rooms,
     stream,
+    transfer,
 )
 from gateway.api.actuator import Actuator
 from gateway.api.draw import DRAWS, Draws
@@ -45,6 +46,7 @@ from gateway.auth.key_ring import KeyRing
 from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
 from gateway.auth.visitors import VisitorCookies
+from gateway.auth.wrong_tokens import WrongTokens
 from gateway.composition.health import config_health, key_health, older_system_health, redis_health
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
@@ -58,6 +60,7 @@ from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
     CHALLENGES,
+    CODE_GUESSES,
     CONFIGURATION,
     DETACHED,
     DOWNLOADS,
@@ -73,6 +76,7 @@ from gateway.context import (
     REFRESH,
     ROOMS,
     SIGNING_KEYS,
+    TRANSFERS,
     UNTRUSTED_PROXIES,
     UPLOADS,
     VISITORS,
@@ -114,6 +118,7 @@ from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
 from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.scripts import load_all
+from gateway.waiting_room.transfers import TransferStore
 
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
 """The settings as read at the start. ``CONFIGURATION`` has the settings in force."""
@@ -168,6 +173,7 @@ def create_app(
     app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
         app[PASSES] = Passes(app[KEY_RING], settings.pass_issuer or settings.spring_application_name)
+    app[CODE_GUESSES] = WrongTokens()
     app[CHALLENGES] = Challenges(app[METRICS].challenge)
     app[DRAWS] = Draws()
     app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
@@ -188,6 +194,7 @@ def create_app(
             signing_keys,
             visitor_secrets,
             challenges,
+            transfers,
             key_set,
             upstreams,
             eureka,
@@ -226,6 +233,7 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *queue.endpoints(settings),
         *history.endpoints(settings),
         *stream.endpoints(settings),
+        *transfer.endpoints(settings),
         *pass_keys.endpoints(settings),
         *draw.endpoints(settings),
         *docs.endpoints(settings),
@@ -393,6 +401,16 @@ async def challenges(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+async def transfers(app: web.Application) -> AsyncIterator[None]:
+    """The codes with which visitors take places to other devices."""
+    store = TransferStore(
+        app[WAITING_ROOMS].redis, load_all(), app[SETTINGS].redis_key_prefix, observe=app[METRICS].on_call
+    )
+    app[TRANSFERS] = store
+    yield
+    await store.close()
+
+
 async def key_set(app: web.Application) -> AsyncIterator[None]:
     """The keys of the authorization server, kept up to date, and the authenticator that uses them."""
     settings, tables = app[SETTINGS], app[CONFIGURATION].tables
@@ -416,7 +434,9 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
     settings, metrics = app[SETTINGS], app[METRICS]
     async with UpstreamPool(app[CONFIGURATION].settings.proxy_keep_alive_seconds) as pool:
         app[POOL] = pool
-        app[INSTANCES] = Instances(app[CONFIGURATION].tables.current.table.services)
+        table = app[CONFIGURATION].tables.current.table
+        app[INSTANCES] = Instances(table.services, load=pool.in_use, on_ejected=metrics.ejected)
+        app[INSTANCES].replace(table.services, table.service_policies)
         app[TUNNELS] = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
         app[FORWARDER] = Forwarder(
             pool,
@@ -428,6 +448,7 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
             metrics,
             Breakers(metrics),
         )
+        app[FORWARDER].limit_services(table.service_policies)
         yield
 
 
@@ -463,7 +484,8 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
         app[SIGNING_KEYS].need()
     if new.visitor_rooms:
         await app[VISITOR_SECRETS].need()
-    app[INSTANCES].replace(new.services)
+    app[INSTANCES].replace(new.services, new.service_policies)
+    app[FORWARDER].limit_services(new.service_policies)
     app[TOKENS].follow(new)
     app[POOL].set_idle_seconds(now.proxy_keep_alive_seconds)
     app[OBSERVERS].tracer.sample(now.tracing_sampling_probability)

@@ -21,6 +21,7 @@ from gateway.auth.operators import Operator, Operators
 from gateway.auth.passes import Pass, Passes
 from gateway.auth.tokens import Principal
 from gateway.auth.visitors import Identity, VisitorCookies, visitor_key
+from gateway.auth.wrong_tokens import WrongTokens
 from gateway.errors import GatewayError
 from gateway.observability.logging import AccessLog
 from gateway.observability.loop_lag import LoopLag
@@ -45,6 +46,7 @@ from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
 from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.transfers import TransferStore
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ChooseHandler = Callable[[str, RouteMatch, str], Handler]
@@ -368,6 +370,9 @@ PASSES: Final[web.AppKey[Passes]] = web.AppKey("passes", Passes)
 INVITATIONS: Final[web.AppKey[Invitations]] = web.AppKey("invitations", Invitations)
 RATE_LIMITER: Final[web.AppKey[RateLimiter]] = web.AppKey("rate_limiter", RateLimiter)
 CHALLENGES: Final[web.AppKey[Challenges]] = web.AppKey("challenges", Challenges)
+TRANSFERS: Final[web.AppKey[TransferStore]] = web.AppKey("transfers", TransferStore)
+CODE_GUESSES: Final[web.AppKey[WrongTokens]] = web.AppKey("code_guesses", WrongTokens)
+"""Wrong codes for a transfer, by the client's address."""
 VISITORS: Final[web.AppKey[VisitorCookies]] = web.AppKey("visitors", VisitorCookies)
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
 OPERATORS: Final[web.AppKey[Operators]] = web.AppKey("operators", Operators)

@@ -41,6 +41,9 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── TooManyLineups
     │   ├── PrefetchRefused
     │   ├── TooManyPlaces
+    │   ├── TransferNotAllowed
+    │   ├── TransferCodeInvalid
+    │   ├── TooManyWrongCodes
     │   ├── ChallengeRequired
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
@@ -53,6 +56,7 @@ are translated into these where they enter, so nothing above ever catches a libr
         │   └── ServiceFailed
         ├── UpstreamTimeout
         ├── NoInstance
+        ├── UpstreamBusy
         └── CircuitOpen
 """
 
@@ -400,6 +404,28 @@ class TooManyPlaces(QueueError):
     retry_after = 60.0
 
 
+class TransferNotAllowed(QueueError):
+    """The place belongs to a login, and not to a device, so that it can't be taken to another device by a code."""
+
+    code = "TRANSFER_NOT_ALLOWED"
+
+
+class TransferCodeInvalid(QueueError):
+    """The code is none, has been used or has expired, is for another room, or its visitor has no place any more."""
+
+    code = "TRANSFER_CODE_INVALID"
+
+
+class TooManyWrongCodes(QueueError):
+    """The client has sent too many wrong codes. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_WRONG_CODES"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many wrong codes of one client")
+
+
 class ChallengeRequired(QueueError):
     """The outside service that is asked about visitors does not let this one have a place."""
 
@@ -501,6 +527,16 @@ class ServiceFailed(UpstreamUnreachable):
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"status {status}")
+
+
+class UpstreamBusy(UpstreamError):
+    """The service has as many requests as it may have at a time, and too many wait. ``retry_after`` is in seconds."""
+
+    code = "UPSTREAM_BUSY"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too many requests wait for the service")
 
 
 class CircuitOpen(UpstreamError):

@@ -14,6 +14,10 @@ CLIENT_GONE: Final = 499
 """The status in the log if the client disconnected before it had the answer. The gateway sends this status to no
 one."""
 
+TRANSFER_CODE: Final = "queue.transfer-code"
+"""The name of calls with a code in their path, with which anyone could take a place. The log has the path without
+it."""
+
 _UPSTREAM_CODES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
 
@@ -48,7 +52,7 @@ def account(
     if observers.access_log.enabled:
         observers.access_log.write(
             method=method,
-            path=call.target.raw_path if call.target else "-",
+            path=_path(call),
             label=call.label,
             status=status,
             seconds=seconds,
@@ -59,6 +63,13 @@ def account(
             outcome=call.outcome,
             end=end,
         )
+
+
+def _path(call: AccountedCall) -> str:
+    if call.target is None:
+        return "-"
+    path = call.target.raw_path
+    return path if call.label != TRANSFER_CODE else f"{path.rpartition('/')[0]}/…"
 
 
 def _caller(call: AccountedCall) -> str | None:

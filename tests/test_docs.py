@@ -126,7 +126,12 @@ def all_keys(room: str) -> list[str]:
     """The names of a room's keys, without a prefix."""
     keys = RoomKeys("", room)
     named = [value for name, value in vars(keys).items() if not name.startswith("_")]
-    named += [keys.here("<instance>"), keys.invitation("<id>"), keys.of_address("<hash>")]
+    named += [
+        keys.here("<instance>"),
+        keys.invitation("<id>"),
+        keys.about("<instance>"),
+        keys.of_address("<hash>"),
+    ]
     return [name for name in named if name not in {"", room}]
 
 

@@ -31,6 +31,8 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.NotEligible: 403,
     errors.PrefetchRefused: 403,
     errors.ChallengeRequired: 403,
+    errors.TransferNotAllowed: 403,
+    errors.TransferCodeInvalid: 404,
     errors.RouteNotFound: 404,
     errors.RoomNotFound: 404,
     errors.NotInQueue: 404,
@@ -46,6 +48,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.QueueWaiting: 429,
     errors.TooManySlowUploads: 429,
     errors.TooManyPlaces: 429,
+    errors.TooManyWrongCodes: 429,
     errors.RateLimited: 429,
     errors.TooManyWrongTokens: 429,
     errors.TooManyLineups: 429,
@@ -62,6 +65,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.Overloaded: 503,
     errors.NoInstance: 503,
     errors.CircuitOpen: 503,
+    errors.UpstreamBusy: 503,
     errors.UpstreamTimeout: 504,
 }
 """HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotInQueueAtGate``."""

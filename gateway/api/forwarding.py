@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.api.rate_limits import check_rate
-from gateway.auth.cookies import is_pass, without_cookies
+from gateway.auth.cookies import cookie_values, is_pass, without_cookies
 from gateway.auth.identity import PASS, ROOM, identity_headers, signature_header, strip_identity
 from gateway.auth.visitors import is_visitor_cookie
 from gateway.context import (
@@ -126,10 +126,11 @@ def plan_of(
     """The same for any form of a request. ``target``: what ``match`` was found for, if that is not the request's own.
     Raises BadRequest if a filter makes a host of it that is none."""
     settings, changes, sent = configuration.settings, match.changes, request.headers
+    table = configuration.tables.current.table
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
     raw = strip_identity(request.raw_headers)
     if hdrs.COOKIE in sent:
-        raw = _without_own_cookies(raw, settings, configuration.tables.current.table)
+        raw = _without_own_cookies(raw, settings, table)
     host = sent.get("Host", "")
     # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None
@@ -195,9 +196,24 @@ def plan_of(
         downloads=downloads,
         cookie=None if queue_pass is None else queue_pass.cookie,
         extra=_encoded(context.limit_headers) if context.limit_headers else (),
+        key=_instance_key(request, context, table, upstream.service) if table.service_policies else "",
         retry=changes.retry,
         breaker=changes.breaker,
     )
+
+
+def _instance_key(
+    request: RequestHead, context: RequestContext, table: RouteTable, service: str | None
+) -> str:
+    """What a request has in common with others that go to the same instance; empty if nothing."""
+    policy = table.service_policies.get(service or "")
+    if policy is None or policy.hash_by is None:
+        return ""
+    if policy.hash_by == "user":
+        return "" if context.principal is None else context.principal.user_id
+    if policy.hash_by == "header":
+        return ",".join(request.headers.getall(policy.hash_name, ()))
+    return ",".join(cookie_values(request.headers.getall(hdrs.COOKIE, ()), policy.hash_name))
 
 
 def _response_timeout(settings: Settings, match: RouteMatch) -> float:

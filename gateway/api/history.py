@@ -21,7 +21,7 @@ def history_object(entry: HistoryEntry) -> dict[str, Any]:
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The endpoint of this module."""
-    return (Endpoint("GET", f"{QUEUE}/history", own_history, label="queue.history"),)
+    return (Endpoint("GET", f"{QUEUE}/history", own_history, label="queue.history", of_room=True),)
 
 
 async def own_history(request: web.Request) -> web.StreamResponse:

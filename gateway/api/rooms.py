@@ -234,6 +234,10 @@ async def _overview(room: Room) -> dict[str, Any]:
     """The room, and which instance was asked."""
     content = await room_shown(room, await room.overview())
     content["gateway"] = {"instance": room.presence.instance, "version": __version__}
+    content["instances"] = [
+        {"instance": each.name, "streams": each.streams, "version": each.version}
+        for each in await room.instances()
+    ]
     return content
 
 

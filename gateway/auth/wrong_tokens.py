@@ -34,6 +34,12 @@ class WrongTokens:
     def __len__(self) -> int:
         return len(self._times)
 
+    def seconds_left(self, address: str) -> float:
+        """0, or the seconds until this address may send another one. Counts nothing."""
+        now = self._clock()
+        times = tuple(at for at in self._times.get(_client(address), ()) if at > now - self._seconds)
+        return times[0] + self._seconds - now if len(times) >= self._allowed else 0.0
+
     def add(self, address: str) -> float:
         """Counts a wrong token. Returns 0, or the seconds until this address may send another one.
 

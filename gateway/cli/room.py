@@ -437,9 +437,17 @@ def _described(room: dict[str, Any]) -> str:
     )
 
 
+def _instance(one: Any) -> str:
+    if not isinstance(one, dict):
+        return str(one)
+    return f"{one.get('instance')} ({one.get('streams')} streams, version {one.get('version')})"
+
+
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(_instance(each) for each in value) or "none"
     if isinstance(value, dict) and "url" in value:
         return ", ".join(
             [value["url"], *(f"{name} {value[name]}" for name in ("instance", "version") if name in value)]

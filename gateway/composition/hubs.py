@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from gateway import __version__
 from gateway.api.stream import EventRenderer
 from gateway.auth.passes import Passes
 from gateway.sse.hub import Hub, StreamTimings
 from gateway.sse.interfaces import StreamCounters
 from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.events import RoomEvent
+from gateway.waiting_room.instances import report
 from gateway.waiting_room.room import Room
 
 
@@ -65,6 +67,7 @@ class Hubs(Mapping[str, Hub]):
                 counts=self._counts,
                 on_admitted=partial(self._counts.estimated, room.name),
             )
+            room.presence.about = partial(_report, hub)
             if self._stack is not None:
                 await self._stack.enter_async_context(hub.running())
             self._hubs[room.name] = hub
@@ -96,3 +99,8 @@ class Hubs(Mapping[str, Hub]):
                 yield
             finally:
                 self._stack = None
+
+
+def _report(hub: Hub) -> str:
+    """What this instance reports of itself for the hub's room."""
+    return report(len(hub), __version__)

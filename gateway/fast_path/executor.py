@@ -352,8 +352,7 @@ class PlainCall:
         body = whole_body(head.method, length, self._data, plan.body_limit)
         forwarder = resources.forwarder
         retries = self._retries = forwarder.retries_for(head.method, plan, body)
-        # A circuit breaker must see all of the call.
-        instance = None if plan.breaker is not None else forwarder.instance_for(plan, retries)
+        instance = forwarder.instance_for(plan, retries)
         upstream = None if instance is None else forwarder.idle_connection(plan, instance)
         if upstream is None:
             rest = forwarder.exchange(self._request, plan, send_response, body, retries, instance)
@@ -395,7 +394,7 @@ class PlainCall:
         connection = self._connection
         transport = connection.transport
         try:
-            self._resources.forwarder.record_head(plan, message, self._began)
+            self._resources.forwarder.record_head(plan, message, self._began, upstream.base)
             if self._retries is not None and self._repeat(self._retries, upstream, message.code):
                 return
             answer = head_for(

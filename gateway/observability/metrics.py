@@ -79,6 +79,11 @@ class Metrics:
             "route",
             "outcome",
         )
+        self._ejections = make.counter(
+            "instances_ejected",
+            "Times an instance of a service was left out because it had failed.",
+            "service",
+        )
         self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
@@ -204,6 +209,10 @@ class Metrics:
         """A request of a route that limits the rate was ``allowed``, ``limited``, refused for want of a key
         (``no_key``), or passed ``unchecked``."""
         self._rate_limits.labels(route, outcome).inc()
+
+    def ejected(self, service: str) -> None:
+        """An instance of this service is left out because it has failed."""
+        self._ejections.labels(service).inc()
 
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
@@ -350,6 +359,7 @@ class NoMetrics(Metrics):
     def breaker_state(self, name: str, state: str) -> None: ...
     def breaker_call(self, name: str, result: str) -> None: ...
     def fell_back(self, route: str) -> None: ...
+    def ejected(self, service: str) -> None: ...
     def rate_limited(self, route: str, outcome: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...

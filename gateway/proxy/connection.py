@@ -29,7 +29,7 @@ from gateway.proxy.strict_parsing import (
 )
 from gateway.proxy.whole_answers import WholeAnswerParser, whole_answer_end
 from gateway.server.deadlines import Deadlines
-from gateway.server.socket_buffer import is_readable, over_tls, read_remaining
+from gateway.server.socket_buffer import abort_if_unsent, is_readable, over_tls, read_remaining
 
 # Per connection, an answer may hold in memory at most twice this plus one read of the socket.
 _READ_BUFFER_BYTES = 64 * 1024
@@ -373,6 +373,9 @@ class ConnectionOwner(Protocol):
     def take_back(self, connection: Connection, protocol: UpstreamProtocol, /) -> None:
         """The connection can serve again."""
 
+    def ended(self, base: UpstreamBase, /) -> None:
+        """A connection to this instance has ended while it was in use."""
+
     def linger(self, transport: asyncio.Transport, seconds: float, /) -> None:
         """Makes sure that a closing connection has ended after so many seconds."""
 
@@ -591,10 +594,4 @@ class UpstreamConnection:
             self._protocol.drop_waiting()
             self._connection.close()
             self._connection = None
-
-
-def abort_if_unsent(transport: asyncio.Transport) -> None:
-    """Ends a connection at once if bytes still wait for the other side. A connection that has ended is left alone,
-    because asyncio accepts no ``abort`` then."""
-    if transport.get_write_buffer_size():
-        transport.abort()
+            self._owner.ended(self.base)

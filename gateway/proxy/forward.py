@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from time import perf_counter
 from typing import Final
@@ -35,11 +35,13 @@ from gateway.proxy.response import (
     send_response,
     wait_for_reader,
 )
+from gateway.proxy.slots import ServiceSlots, slots_of
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import UPGRADE, Tunnels
 from gateway.resilience.breaker import BreakerPolicy, Result
 from gateway.resilience.failures import Failure, failure_of
 from gateway.resilience.retry import NO_RETRY_OBSERVER, Retries, RetryBudget, RetryObserver
+from gateway.resilience.services import ServicePolicy
 
 REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that are repeated by default when a reused connection has died: those that change nothing (RFC 9110,
@@ -83,6 +85,11 @@ class Forwarder:
         self._retry_observer = retry_observer
         self._breakers = breakers or Breakers()
         self._budgets: dict[str, RetryBudget] = {}
+        self._slots: dict[str, ServiceSlots] = {}
+
+    def limit_services(self, policies: Mapping[str, ServicePolicy]) -> None:
+        """Limits how many requests services get at a time, from now on."""
+        self._slots = slots_of(policies, self._slots)
 
     def keep_routes(self, route_ids: Collection[str], breakers: Collection[str]) -> None:
         """Forgets the state of all other routes and circuit breakers. Call it when the route table has changed."""
@@ -145,12 +152,16 @@ class Forwarder:
     # -- the steps, for callers that take some of them without a task --------------------------------------
 
     def instance_for(self, plan: ForwardPlan, retries: Retries[UpstreamBase] | None) -> UpstreamBase | None:
-        """The instance whose turn it is; None if there is none and ``retries`` decide about that. Raises
-        NoInstance."""
+        """The instance whose turn it is; None if ``exchange`` must choose it: because there is none and ``retries``
+        decide about that, or because a circuit breaker or a limit of the service comes before. Raises NoInstance."""
+        if plan.breaker is not None:
+            return None
         if not isinstance(plan.base, str):
             return plan.base
+        if plan.base in self._slots:
+            return None
         try:
-            return self._instances.pick(plan.base)
+            return self._instances.pick(plan.base, key=plan.key)
         except NoInstance:
             if retries is None:
                 raise
@@ -234,11 +245,18 @@ class Forwarder:
     ) -> ForwardedResponse | BufferedResponse:
         """Makes attempts until there is an answer for the client, and passes it on. ``first`` and ``connection`` are
         for the first attempt."""
-        answer = self._answer(request, plan, body, retries, first, connection, began)
-        if plan.breaker is not None and not plan.breaker.each_attempt:
-            answer = self._guarded(plan, plan.breaker, body, answer)
-        connection, message = await answer
-        response = await self._pass_on(request, plan, send, body, connection, message)
+        slots = self._slots.get(plan.base) if isinstance(plan.base, str) else None
+        if slots is not None:
+            await slots.acquire(plan.connect_timeout)
+        try:
+            answer = self._answer(request, plan, body, retries, first, connection, began)
+            if plan.breaker is not None and not plan.breaker.each_attempt:
+                answer = self._guarded(plan, plan.breaker, body, answer)
+            connection, message = await answer
+            response = await self._pass_on(request, plan, send, body, connection, message)
+        finally:
+            if slots is not None:
+                slots.release()
         # The service is free by now, however slowly the client reads.
         await wait_for_reader(request, response)
         return response
@@ -342,7 +360,9 @@ class Forwarder:
                     retries.used = (*retries.used, connection.base)
                 began = self.send_request(request.method, plan, body, connection)
                 return connection, await self._read_final_head(request, plan, connection, began, retries)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, UpstreamError):
+                self._instances.failed(connection.base)
             await _stop(body, connection)
             raise
 
@@ -388,7 +408,7 @@ class Forwarder:
                 raise exc.error from exc
         tried: tuple[UpstreamBase, ...] = ()
         while True:
-            base, first = first or self._pick(service, tried, used), None
+            base, first = first or self._pick(service, tried, used, plan.key), None
             plan.calls.begin(base)
             try:
                 connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
@@ -398,21 +418,22 @@ class Forwarder:
                 plan.calls.failed(exc.error.code)
                 if exc.instance_failed:
                     self._instances.eject(base)
+                    self._instances.failed(base)
                 tried = (*tried, base)
                 if len(tried) == _MAX_INSTANCES or not set(self._instances.known(service)) - set(tried):
                     raise exc.error from exc
 
     def _pick(
-        self, service: str, tried: tuple[UpstreamBase, ...], used: tuple[UpstreamBase, ...]
+        self, service: str, tried: tuple[UpstreamBase, ...], used: tuple[UpstreamBase, ...], key: str
     ) -> UpstreamBase:
         """The next instance that is not among ``tried``: one that is not ``used``, else not the last used, else any.
         Raises NoInstance."""
         for avoided in (used, used[-1:]) if used else ():
             try:
-                return self._instances.pick(service, (*tried, *avoided))
+                return self._instances.pick(service, (*tried, *avoided), key)
             except NoInstance:
                 continue
-        return self._instances.pick(service, tried)
+        return self._instances.pick(service, tried, key)
 
     def send_request(
         self, method: str, plan: ForwardPlan, body: RequestBody, connection: UpstreamConnection
@@ -430,8 +451,11 @@ class Forwarder:
             connection.start_deadline(plan.response_timeout)
         return began
 
-    def record_head(self, plan: ForwardPlan, message: RawResponseMessage, began: float) -> None:
+    def record_head(
+        self, plan: ForwardPlan, message: RawResponseMessage, began: float, instance: UpstreamBase
+    ) -> None:
         """The head of the final answer has arrived."""
+        self._instances.answered(instance, message.code)
         self._on_head(plan.route_id, perf_counter() - began)
         plan.calls.answered(message.code)
 
@@ -447,7 +471,7 @@ class Forwarder:
         for _ in range(_MAX_INTERIM_HEADS):
             message = await connection.read_head()
             if message.code >= 200 or message.code == 101:
-                self.record_head(plan, message, began)
+                self.record_head(plan, message, began, connection.base)
                 return message
             # A 100 is dropped: the gateway itself has already answered a client that expects one.
             if message.code > 101:

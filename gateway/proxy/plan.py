@@ -61,7 +61,7 @@ class ForwardPlan(NamedTuple):
     * ``client``: the client's address, as far as proxies vouch for it; slow bodies and slow downloads are counted by
       it.
     * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches. ``extra``:
-      further headers for the client.
+      further headers for the client. ``key``: calls with the same key get the same instance, if the service says so.
     * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
     * ``retry``: when the call is repeated; None: never. ``breaker``: the circuit breaker that it passes; None: none.
     """
@@ -84,5 +84,6 @@ class ForwardPlan(NamedTuple):
     downloads: Downloads = _UNSHARED
     cookie: str | None = None
     extra: tuple[tuple[bytes, bytes], ...] = ()
+    key: str = ""
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None

@@ -16,10 +16,11 @@ from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy._aiohttp import acquired_transports, make_connector
-from gateway.proxy.connection import UpstreamConnection, UpstreamProtocol, abort_if_unsent
+from gateway.proxy.connection import UpstreamConnection, UpstreamProtocol
 from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.whole_answers import WholeAnswerParser
 from gateway.server.deadlines import Deadlines
+from gateway.server.socket_buffer import abort_if_unsent
 
 IDLE_SECONDS: Final = 4.0
 """Below five seconds, the shortest keep-alive of common servers. So the gateway closes first, and a request is rarely
@@ -65,6 +66,8 @@ class UpstreamPool:
         # Bounded, because a registry's instances come and go.
         self._target = lru_cache(maxsize=1024)(_target)
         self._idle: dict[UpstreamBase, list[tuple[Connection, UpstreamProtocol, float]]] = {}
+        self.in_use: dict[UpstreamBase, int] = {}
+        """How many connections to each instance carry a request; instances without any are left out."""
         self._closer: asyncio.TimerHandle | None = None
         self._lingering: set[asyncio.Transport] = set()
         """Connections that are closing, for as long as the upstream may take."""
@@ -118,7 +121,20 @@ class UpstreamPool:
         protocol = cast(UpstreamProtocol, connection.protocol)
         protocol.base = base
         protocol.authority = self._target(base).authority
+        return self._use(connection, protocol)
+
+    def _use(self, connection: Connection, protocol: UpstreamProtocol) -> UpstreamConnection:
+        base = protocol.base
+        self.in_use[base] = self.in_use.get(base, 0) + 1
         return UpstreamConnection(connection, protocol, self)
+
+    def ended(self, base: UpstreamBase) -> None:
+        """A connection to this instance is no longer in use."""
+        left = self.in_use[base] - 1
+        if left:
+            self.in_use[base] = left
+        else:
+            del self.in_use[base]
 
     def idle(self, base: UpstreamBase) -> UpstreamConnection | None:
         """The idle connection to ``base`` that was used last; None if there is none that can be used."""
@@ -128,12 +144,13 @@ class UpstreamPool:
             while idle:
                 connection, protocol, since = idle.pop()
                 if _usable(protocol) and now - since < self._idle_seconds:
-                    return UpstreamConnection(connection, protocol, self)
+                    return self._use(connection, protocol)
                 connection.close()
         return None
 
     def take_back(self, connection: Connection, protocol: UpstreamProtocol) -> None:
         """Keeps a connection that can be used again, for a limited time."""
+        self.ended(protocol.base)
         if not self._idle_seconds:
             connection.close()
             return

@@ -10,6 +10,7 @@ from gateway.errors import (
     CircuitOpen,
     NoInstance,
     ServiceFailed,
+    UpstreamBusy,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -86,6 +87,10 @@ def cause_of(error: UpstreamError) -> Cause:
         return Cause(
             "io.github.resilience4j.circuitbreaker.CallNotPermittedException",
             f"CircuitBreaker '{error.name}' is OPEN and does not permit further calls",
+        )
+    if isinstance(error, UpstreamBusy):
+        return Cause(
+            "reactor.netty.internal.shaded.reactor.pool.PoolAcquirePendingLimitException", str(error)
         )
     if isinstance(error, ServiceFailed):
         return Cause(

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.rate_limit import RateLimitPolicy
 from gateway.resilience.retry import RetryPolicy
+from gateway.resilience.services import ServicePolicy
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
 from gateway.routing.callers import Bypass, ClaimRule, wanted_claims
@@ -90,9 +91,9 @@ class RouteMatch(NamedTuple):
 class RouteTable:
     """The content of a route file, with a Config Server's properties laid over it. Immutable: a reload makes a new one.
 
-    ``routes`` are in the order in which they are tried (by ``order``, then as in the file). ``services``
-    are static instances by lower-case name. ``cors`` is by path pattern, in the file's order. ``cors_unrouted``:
-    ``cors`` also applies to requests that no route takes.
+    ``routes`` are in the order in which they are tried (by ``order``, then as in the file). ``services`` are static
+    instances by lower-case name, ``service_policies`` how some of them are used. ``cors`` is by path pattern, in the
+    file's order. ``cors_unrouted``: ``cors`` also applies to requests that no route takes.
     ``locator``, if there is one, makes routes from services' names. ``tokens`` are token settings from a Config Server,
     by name in lower case; ``given`` are values of other settings. ``source`` is the file, ``digest`` identifies its
     content. ``unready`` says why the gateway can't serve requests yet, although routes exist elsewhere; empty in a
@@ -105,6 +106,7 @@ class RouteTable:
     public: tuple[CallPattern, ...] = ()
     rooms: Mapping[str, RoomLimits] = field(default_factory=dict)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    service_policies: Mapping[str, ServicePolicy] = field(default_factory=dict)
     cors: Mapping[str, CorsRule] = field(default_factory=dict)
     cors_unrouted: bool = False
     locator: Locator | None = None

@@ -62,3 +62,10 @@ def is_readable(transport: asyncio.BaseTransport) -> bool:
 def _descriptor(transport: asyncio.BaseTransport | None) -> int:
     connection = None if transport is None else transport.get_extra_info("socket")
     return -1 if connection is None else connection.fileno()
+
+
+def abort_if_unsent(transport: asyncio.Transport) -> None:
+    """Ends a connection at once if bytes still wait for the other side. A connection that has ended is left alone,
+    because asyncio accepts no ``abort`` then."""
+    if transport.get_write_buffer_size():
+        transport.abort()

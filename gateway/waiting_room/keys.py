@@ -62,8 +62,13 @@ class RoomKeys:
         self.mark = own + "mark"
         self.events = own + "events"
         self._here = own + "here:"
+        self._about = own + "about:"
         self._invitation = own + "invitation:"
         self._address = own + "address:"
+
+    def about(self, instance: str) -> str:
+        """What ``instance`` reports of itself; it expires without a heartbeat."""
+        return self._about + instance
 
     def invitation(self, identifier: str) -> str:
         """How often the invitation has been used; it expires with it."""

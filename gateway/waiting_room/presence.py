@@ -67,6 +67,8 @@ class Presence:
         self._wake = asyncio.Event()
         self._good_beats = 0
         self._instance = ""
+        self.about: Callable[[], str] = lambda: ""
+        """What this instance reports of itself, see ``instances.report``; nothing, if it is empty."""
         self._reset()
 
     @property
@@ -136,7 +138,9 @@ class Presence:
     async def _beat(self) -> None:
         instance = self._instance
         reply = await self._link.run(
-            self._scripts["beat"], (self._keys.instances,), (instance, round(self._dead_seconds * 1000))
+            self._scripts["beat"],
+            (self._keys.instances, self._keys.about(instance)),
+            (instance, round(self._dead_seconds * 1000), self.about()),
         )
         if instance != self._instance:
             return

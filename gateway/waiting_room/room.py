@@ -17,6 +17,7 @@ from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.history import HistoryEntry, parse_history
+from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
@@ -220,12 +221,10 @@ class Room:
         reply = await self._run("leave", "OPERATOR", by, reason, *pairs, size=len(users), extra_keys=keys)
         return [Left(code) for code in reply[1:]]
 
-    async def note(
-        self, act: str, *, user: str = "", what: str = "", by: str = GATEWAY, reason: str = ""
-    ) -> None:
+    async def note(self, act: str, *, user: str, what: str, by: str, reason: str) -> None:
         """Writes an act of an operator that changes nothing in Redis into the audit."""
-        keys = (self.keys.audit,)
-        await self._run("note", act, _sendable(user), what, by, reason, link="sweep", extra_keys=keys)
+        arguments = (act, _sendable(user), what, by, reason)
+        await self._run("note", *arguments, link="sweep", extra_keys=(self.keys.audit,))
 
     async def overview(self) -> Summary:
         """The room's numbers."""
@@ -292,6 +291,10 @@ class Room:
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
         return found._replace(instances=tuple(here))
+
+    async def instances(self) -> list[Instance]:
+        """The instances that serve the room. Raises QueueUnavailable."""
+        return await read_instances(self._link("statuses"), self.keys)
 
     async def history(self, user: str) -> list[HistoryEntry]:
         """What happened to the user, the oldest entry first. It does not count as a sighting."""

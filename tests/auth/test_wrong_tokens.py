@@ -71,3 +71,17 @@ def test_the_address_whose_last_wrong_token_is_the_oldest_is_forgotten_first() -
     for other in range(3):
         counted.add(f"198.51.100.{other}")
     assert counted.add("192.0.2.1") == 0
+
+
+def test_looking_how_long_an_address_has_to_wait_counts_nothing() -> None:
+    clock = Clock()
+    wrong = WrongTokens(allowed=2, seconds=60.0, clock=clock)
+    for _ in range(5):
+        assert wrong.seconds_left("192.0.2.1") == 0
+    wrong.add("192.0.2.1")
+    assert wrong.seconds_left("192.0.2.1") == 0
+    wrong.add("192.0.2.1")
+    assert wrong.seconds_left("192.0.2.1") == 60
+    assert wrong.seconds_left("192.0.2.2") == 0
+    clock.now += 60
+    assert wrong.seconds_left("192.0.2.1") == 0

@@ -228,8 +228,9 @@ class Rig:
         parts = (part for pair in pairs for part in pair)
         return self.run("presence", *parts, keys=[self.keys.here(instance)]).summary
 
-    def beat(self, instance: str, dead: int = 10_000) -> tuple[bool, list[str]]:
-        unknown, *names = self.raw("beat", self.keys.instances, instance, dead, key_count=1)
+    def beat(self, instance: str, dead: int = 10_000, report: str = "") -> tuple[bool, list[str]]:
+        keys = (self.keys.instances, self.keys.about(instance))
+        unknown, *names = self.raw("beat", *keys, instance, dead, report, key_count=2)
         return bool(unknown), names
 
     def drain(self, instance: str, dead: int = 10_000) -> bool:

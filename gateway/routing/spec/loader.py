@@ -31,8 +31,8 @@ from gateway.routing.spec.sections import (
     read_cors,
     read_gates,
     read_rooms,
-    read_services,
 )
+from gateway.routing.spec.services import read_services
 from gateway.routing.spec.size import warn_of_size
 from gateway.routing.spec.warnings import Lines, warn_of
 from gateway.routing.table import RouteTable
@@ -112,12 +112,14 @@ def parse(
     check_overlaps(gates, gate_lines, public, public_lines, rooms, issues)
     own_cors, own_unrouted = read_cors(own.get("cors"), issues)
     over_cors, over_unrouted = read_cors(over.get("cors"), issues)
+    services, policies = read_services(own.get("services"), issues)
     table = RouteTable(
         routes=routes,
         gates=gates,
         public=public,
         rooms=rooms,
-        services=read_services(own.get("services"), issues),
+        services=services,
+        service_policies=policies,
         # The server's patterns are tried first.
         cors={**over_cors, **own_cors, **over_cors},
         cors_unrouted=own_unrouted or over_unrouted,

@@ -14,11 +14,13 @@ from typing import Final
 from gateway.routing.spec.defaults import SECURE_HEADERS, SWITCHES
 from gateway.routing.spec.document import plain_name
 from gateway.routing.spec.value_types import (
+    BALANCE,
     CAPACITY,
     COUNT,
     DURATION,
     FAIL,
     FLAG,
+    HASH_KEY,
     HTTP_ADDRESS,
     IDENTITY,
     LINEUPS,
@@ -35,6 +37,8 @@ from gateway.routing.spec.value_types import (
     TIME,
     TIMEOUT,
     ValueType,
+    decimal,
+    whole,
 )
 
 
@@ -119,7 +123,14 @@ class Keys:
         return iter(self.keys)
 
 
-Shape = ValueType[object] | Texts | Definitions | Truth | MapOf | Listed | Keys
+@dataclass(frozen=True, slots=True)
+class TextsOr:
+    """A list of texts, one text, or a mapping."""
+
+    keys: Keys
+
+
+Shape = ValueType[object] | Texts | TextsOr | Definitions | Truth | MapOf | Listed | Keys
 
 
 CORS_RULE: Final = Keys(
@@ -416,6 +427,41 @@ PREDICATE_PROPERTIES: Final = Keys(
     others=True,
 )
 
+INSTANCE: Final = Keys(
+    "an instance",
+    (
+        Key("uri", TEXT, "http(s)://host:port.", required=True),
+        Key("weight", whole(1), "Its share of the requests, compared with the others; 1 if missing."),
+    ),
+    null=False,
+)
+
+EJECT: Final = Keys(
+    "eject",
+    (
+        Key("failures", whole(1), "After so many failures in a row an instance is left out; 5 if missing."),
+        Key("time", DURATION, "For how long, and for that much longer each further time; 30s if missing."),
+        Key("max", decimal(0, 1), "The largest share of the instances that is left out; 0.5 if missing."),
+    ),
+)
+
+SERVICE: Final = Keys(
+    "a service",
+    (
+        Key("instances", Listed(TextsOr(INSTANCE)), "http(s)://host:port, or uri and weight of each."),
+        Key("balance", BALANCE, "round-robin if missing, least-requests or hash."),
+        Key(
+            "hash",
+            HASH_KEY,
+            "Requests that have this in common go to the same instance: header:NAME, cookie:NAME or user.",
+        ),
+        Key("eject", EJECT, "Leaves out instances that fail."),
+        Key("max-connections", COUNT, "Requests that the service gets at a time, 0: no limit."),
+        Key("max-waiting", COUNT, "Requests that wait for their turn then; more get 503. 100 if missing."),
+    ),
+    null=False,
+)
+
 FILE: Final = Keys(
     "a route file",
     (
@@ -432,7 +478,11 @@ FILE: Final = Keys(
             "Filters of every route, each before the route's own of the same position.",
             spring="default-filters",
         ),
-        Key("services", MapOf(Texts()), "Instances behind lb:// names: http(s)://host:port."),
+        Key(
+            "services",
+            MapOf(TextsOr(SERVICE)),
+            "Instances behind lb:// names: http(s)://host:port, or a mapping with settings of the service.",
+        ),
         Key("gates", Listed(GATE), "Calls that need a place in a waiting room."),
         Key("access", ACCESS, "Calls that are open without a token."),
         Key("rooms", MapOf(ROOM, ROOM_NAME.pattern), "Settings of rooms."),

@@ -25,6 +25,7 @@ from gateway.routing.spec.model import (
     MapOf,
     Shape,
     Texts,
+    TextsOr,
     Truth,
 )
 from gateway.routing.spec.value_types import TEXT, ValueType, any_case
@@ -99,6 +100,8 @@ def _shape(shape: Shape, used: dict[str, Schema]) -> Schema:
             return {"type": "boolean"}
         case Texts():
             return _TEXTS
+        case TextsOr(keys):
+            return {"anyOf": [_TEXTS, _keys(keys, used)]}
         case Listed(items, numbered, null):
             return _list(_shape(items, used), numbered=numbered, null=null)
         case MapOf(values, pattern):

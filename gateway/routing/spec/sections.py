@@ -1,4 +1,4 @@
-"""Reads the gateway's own sections of a route file: services, gates, access, rooms, cors."""
+"""Reads the gateway's own sections of a route file: gates, access, rooms, cors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.gates import DEFAULT_ROOM, Challenge, Gate, Prequeue, RoomLimits
 from gateway.routing.patterns import compile_pattern
-from gateway.routing.route import parse_instance
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ACCESS, BYPASS, CHALLENGE, CORS, ELIGIBLE, GATE, PREQUEUE, ROOM, Keys
@@ -60,7 +59,7 @@ def fields_of(node: Node | None, allowed: Keys, issues: Issues, title: str = "")
     faults."""
     title = title or allowed.title
     if not isinstance(node, Fields):
-        _expect_mapping(node, title, issues)
+        expect_mapping(node, title, issues)
         return {}
     found = {}
     for name, value in node.entries.items():
@@ -71,7 +70,7 @@ def fields_of(node: Node | None, allowed: Keys, issues: Issues, title: str = "")
     return found
 
 
-def _expect_mapping(node: Node | None, title: str, issues: Issues) -> None:
+def expect_mapping(node: Node | None, title: str, issues: Issues) -> None:
     """Report ``node``, which is not a mapping, unless it is absent or null."""
     if node is not None and not (isinstance(node, Text) and node.null):
         issues.add(node.line, "shape", f"{title} must be a mapping")
@@ -80,24 +79,6 @@ def _expect_mapping(node: Node | None, title: str, issues: Issues) -> None:
 def lines_of(node: Node | None) -> dict[str, int]:
     """The line of each key of a mapping."""
     return {key: node.lines.get(key, node.line) for key in node.entries} if isinstance(node, Fields) else {}
-
-
-def read_services(node: Node | None, issues: Issues) -> dict[str, tuple[str, ...]]:
-    """Static instances by lower-case service name. A text may hold several, separated by commas, or none."""
-    if not isinstance(node, Fields):
-        _expect_mapping(node, "services", issues)
-        return {}
-    services: dict[str, tuple[str, ...]] = {}
-    for name, value in node.entries.items():
-        urls = []
-        for text in texts(value, f"services.{name}", issues):
-            for part in filter(None, (part.strip() for part in text.value.split(","))):
-                try:
-                    urls.append(parse_instance(part))
-                except RuleViolation as error:
-                    issues.add_violation(text.line, error)
-        services[name.lower()] = tuple(dict.fromkeys(urls))
-    return services
 
 
 def _calls(node: Node | None, key: str, issues: Issues) -> list[tuple[int, CallPattern]]:
@@ -157,7 +138,7 @@ def read_access(node: Node | None, issues: Issues) -> tuple[tuple[CallPattern, .
     fields = fields_of(node, ACCESS, issues)
     calls = _calls(fields.get("public"), "public", issues)
     defaults = fields.get("defaults")
-    if defaults is not None and _value(defaults, "defaults", FLAG, "shape", issues):
+    if defaults is not None and value_of(defaults, "defaults", FLAG, "shape", issues):
         message = "defaults: true has no effect: no call is open by default; name the open calls under public"
         issues.warn(defaults.line, "access", message)
     return tuple(call for _, call in calls), {call: line for line, call in calls}
@@ -188,37 +169,37 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
     """Limits by room, for ``default``, every room that a gate names, and the rooms in the file."""
     rooms = {DEFAULT_ROOM: RoomLimits(), **{gate.room: RoomLimits() for gate in gates}}
     if not isinstance(node, Fields):
-        _expect_mapping(node, "rooms", issues)
+        expect_mapping(node, "rooms", issues)
         return rooms
     for name, value in node.entries.items():
         line = node.lines.get(name, node.line)
         _room(Text(name, line), line, issues)
         fields = fields_of(value, ROOM, issues, f"rooms.{name}")
         rooms[name] = RoomLimits(
-            _value(fields.get("capacity"), "capacity", CAPACITY, "room", issues),
-            _value(fields.get("duration"), "duration", DURATION, "room", issues),
-            _value(fields.get("absent"), "absent", TIME, "room", issues),
-            _value(fields.get("hold"), "hold", TIME, "room", issues),
-            _value(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
-            _value(fields.get("claim"), "claim", TIME, "room", issues),
-            _value(fields.get("rate"), "rate", RATE, "room", issues),
-            _value(fields.get("history"), "history", TIME, "room", issues),
-            _value(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
-            _value(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
-            _value(
+            value_of(fields.get("capacity"), "capacity", CAPACITY, "room", issues),
+            value_of(fields.get("duration"), "duration", DURATION, "room", issues),
+            value_of(fields.get("absent"), "absent", TIME, "room", issues),
+            value_of(fields.get("hold"), "hold", TIME, "room", issues),
+            value_of(fields.get(plain_name("max_session")), "max_session", TIME, "room", issues),
+            value_of(fields.get("claim"), "claim", TIME, "room", issues),
+            value_of(fields.get("rate"), "rate", RATE, "room", issues),
+            value_of(fields.get("history"), "history", TIME, "room", issues),
+            value_of(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
+            value_of(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
+            value_of(
                 fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
             ),
-            _value(fields.get("mode"), "mode", MODE, "room", issues),
-            opens_at=_value(fields.get(plain_name("opens_at")), "opens_at", MOMENT, "room", issues),
-            closes_at=_value(fields.get(plain_name("closes_at")), "closes_at", MOMENT, "room", issues),
+            value_of(fields.get("mode"), "mode", MODE, "room", issues),
+            opens_at=value_of(fields.get(plain_name("opens_at")), "opens_at", MOMENT, "room", issues),
+            closes_at=value_of(fields.get(plain_name("closes_at")), "closes_at", MOMENT, "room", issues),
             prequeue=_prequeue(fields.get("prequeue"), f"rooms.{name}.prequeue", issues),
-            identity=_value(fields.get("identity"), "identity", IDENTITY, "room", issues),
+            identity=value_of(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
-            eligible=_eligible(_given(fields, "eligible"), f"rooms.{name}.eligible", issues),
-            places_per_address=_value(
+            eligible=_eligible(given(fields, "eligible"), f"rooms.{name}.eligible", issues),
+            places_per_address=value_of(
                 fields.get(plain_name("places_per_address")), "places_per_address", PLACES, "room", issues
             ),
-            challenge=_challenge(_given(fields, "challenge"), f"rooms.{name}.challenge", issues),
+            challenge=_challenge(given(fields, "challenge"), f"rooms.{name}.challenge", issues),
         )
         opens_at, closes_at = rooms[name].opens_at, rooms[name].closes_at
         if opens_at and closes_at and closes_at <= opens_at:
@@ -233,9 +214,9 @@ def _prequeue(node: Node | None, title: str, issues: Issues) -> Prequeue | None:
     if node is None:
         return None
     fields = fields_of(node, PREQUEUE, issues, title)
-    seconds = _value(fields.get("from"), "from", DURATION, "room", issues)
-    order = _value(fields.get("order"), "order", OPENING_ORDER, "room", issues)
-    beacon = _value(fields.get("beacon"), "beacon", BEACON, "room", issues)
+    seconds = value_of(fields.get("from"), "from", DURATION, "room", issues)
+    order = value_of(fields.get("order"), "order", OPENING_ORDER, "room", issues)
+    beacon = value_of(fields.get("beacon"), "beacon", BEACON, "room", issues)
     if "from" not in fields:
         issues.add(
             node.line, "room", f"{title} needs from: how long before opens_at users may register, as 30m"
@@ -254,8 +235,8 @@ def _bypasses(node: Node | None, title: str, issues: Issues) -> tuple[Bypass, ..
     found: dict[str, Bypass] = {}
     for item in node.items:
         fields = fields_of(item, BYPASS, issues, f"an item of {title}")
-        name = _value(_given(fields, "name"), "name", ROOM_NAME, "bypass", issues)
-        if _given(fields, "name") is None:
+        name = value_of(given(fields, "name"), "name", ROOM_NAME, "bypass", issues)
+        if given(fields, "name") is None:
             issues.add(item.line, "bypass", f"an item of {title} has no name")
         if name is None:
             continue
@@ -282,11 +263,11 @@ def _challenge(node: Node | None, title: str, issues: Issues) -> Challenge | Non
         return None
     fields = fields_of(node, CHALLENGE, issues, title)
     given = fields.get("url")
-    url = _value(given, "url", HTTP_ADDRESS, "room", issues)
+    url = value_of(given, "url", HTTP_ADDRESS, "room", issues)
     if given is None:
         issues.add(node.line, "room", f"{title} needs a url: the address of the service that is asked")
-    timeout = _value(fields.get("timeout"), "timeout", DURATION, "room", issues)
-    fail_open = _value(fields.get("fail"), "fail", FAIL, "room", issues)
+    timeout = value_of(fields.get("timeout"), "timeout", DURATION, "room", issues)
+    fail_open = value_of(fields.get("fail"), "fail", FAIL, "room", issues)
     if url is None:
         return None
     return Challenge(url, 2.0 if timeout is None else timeout, True if fail_open is None else fail_open)
@@ -294,7 +275,7 @@ def _challenge(node: Node | None, title: str, issues: Issues) -> Challenge | Non
 
 def _claim_rule(fields: dict[str, Node], line: int, title: str, issues: Issues) -> ClaimRule | None:
     """The rule of the keys ``claim`` and ``values``. Both must be there."""
-    claim = _value(_given(fields, "claim"), "claim", TEXT, "shape", issues)
+    claim = value_of(given(fields, "claim"), "claim", TEXT, "shape", issues)
     values = tuple(text.value for text in texts(fields.get("values"), "values", issues))
     if not claim or not values:
         issues.add(
@@ -304,7 +285,7 @@ def _claim_rule(fields: dict[str, Node], line: int, title: str, issues: Issues) 
     return ClaimRule(claim, values)
 
 
-def _given(fields: dict[str, Node], key: str) -> Node | None:
+def given(fields: dict[str, Node], key: str) -> Node | None:
     """The value of a key; None also if it is null."""
     node = fields.get(key)
     return None if isinstance(node, Text) and node.null else node
@@ -325,7 +306,7 @@ def _networks(node: Node, title: str, issues: Issues) -> tuple[Network, ...]:
     return tuple(found)
 
 
-def _value(node: Node | None, key: str, of: ValueType[T], rule: str, issues: Issues) -> T | None:
+def value_of(node: Node | None, key: str, of: ValueType[T], rule: str, issues: Issues) -> T | None:
     """A single value; None if there is none. A value that is not allowed is reported, and None is returned."""
     if node is None:
         return None
@@ -340,11 +321,11 @@ def read_cors(node: Node | None, issues: Issues) -> tuple[dict[str, CorsRule], b
     patterns as ``'[/**]'``; the brackets may be left out."""
     fields = fields_of(node, CORS, issues)
     key = "add-to-simple-url-handler-mapping"
-    unrouted = bool(_value(fields.get(plain_name(key)), key, FLAG, "cors", issues))
+    unrouted = bool(value_of(fields.get(plain_name(key)), key, FLAG, "cors", issues))
     configurations = fields.get("corsconfigurations")
     rules: dict[str, CorsRule] = {}
     if not isinstance(configurations, Fields):
-        _expect_mapping(configurations, "cors-configurations", issues)
+        expect_mapping(configurations, "cors-configurations", issues)
         return rules, unrouted
     for key, value in configurations.entries.items():
         line = configurations.lines.get(key, configurations.line)

@@ -173,6 +173,15 @@ RELINEUP: Final[ValueType[str]] = ValueType(
 )
 COUNT: Final[ValueType[int]] = CAPACITY
 """0 switches a bound off."""
+BALANCE: Final[ValueType[str]] = ValueType(
+    "round-robin, least-requests or hash", "round-robin|least-requests|hash", lambda match: match[0]
+)
+HASH_KEY: Final[ValueType[str]] = ValueType(
+    "header:NAME, cookie:NAME or user",
+    r"user|(?:header|cookie):[A-Za-z0-9!#$%&'*+.^_`|~-]+",
+    lambda match: match[0],
+)
+"""What requests that go to the same instance have in common."""
 LINEUPS: Final[ValueType[int]] = ValueType(
     "a whole number from 0 to 1000",
     r"0*(?:1000|\d{1,3})",

@@ -20,7 +20,7 @@ from gateway.cli.main import main
 from gateway.routing.factories import FILTERS, PREDICATES
 from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.spec.loader import default_file, parse
-from gateway.routing.spec.model import FILE, Definitions, Keys, Listed, MapOf, Shape, Texts, Truth
+from gateway.routing.spec.model import FILE, Definitions, Keys, Listed, MapOf, Shape, Texts, TextsOr, Truth
 from gateway.routing.spec.schema import route_file_schema
 from gateway.routing.spec.value_types import TEXT, ValueType
 
@@ -54,10 +54,18 @@ ROUTE: dict[str, Any] = {
     },
     "enabled": True,
 }
+SERVICE: dict[str, Any] = {
+    "instances": [{"uri": "http://127.0.0.1:8102", "weight": 2}, "http://127.0.0.1:8103"],
+    "balance": "hash",
+    "hash": "cookie:cart",
+    "eject": {"failures": 3, "time": "20s", "max": 0.3},
+    "max-connections": 200,
+    "max-waiting": 100,
+}
 SOUND: dict[str, Any] = {
     "routes": [ROUTE, "short=http://127.0.0.1:8102,Path=/short"],
     "default-filters": ["AddResponseHeader=X-A, b"],
-    "services": {"shop": ["http://127.0.0.1:8101"], "other": "${OTHER:}", "none": None},
+    "services": {"shop": ["http://127.0.0.1:8101"], "other": "${OTHER:}", "none": None, "full": SERVICE},
     "gates": [{"room": "vip", "calls": ["POST /shop/buy"], "renews": "GET /shop/look"}],
     "access": {"public": ["GET /short", "/shop/open"], "defaults": False},
     "rooms": {
@@ -142,6 +150,9 @@ def places(shape: Shape, value: Any, place: Place = ()) -> Iterator[tuple[Place,
         for key in shape:
             if key.name in value:
                 yield from places(key.holds, value[key.name], (*place, key.name))
+    elif isinstance(shape, TextsOr) and isinstance(value, dict):
+        for key in shape.keys:
+            yield from places(key.holds, value[key.name], (*place, key.name))
     elif isinstance(shape, MapOf):
         for name, each in value.items():
             yield from places(shape.values, each, (*place, name))
@@ -165,7 +176,7 @@ def wrong_for(shape: Shape) -> object:
             return ["nonsense"]
         case Definitions():
             return ["Nonsense=1"]
-        case Texts():
+        case Texts() | TextsOr():
             return {"non": {"sense": 1}}
         case ValueType():
             return {"non": "sense"} if shape is TEXT else "non sense"

@@ -34,3 +34,11 @@ def test_at_most_sixteen_dead_instances_are_named_at_a_time(rig: Rig) -> None:
     for name in dead:
         rig.drain(name)
     assert len(rig.beat("me")[1]) == 4
+
+
+def test_a_report_ends_with_the_instance(rig: Rig) -> None:
+    rig.beat("quiet")
+    assert not rig.client.exists(rig.keys.about("quiet"))
+    rig.beat("one", dead=5_000, report="3 1.0")
+    assert rig.client.get(rig.keys.about("one")) == "3 1.0"
+    assert 0 < rig.client.pttl(rig.keys.about("one")) <= 5_000

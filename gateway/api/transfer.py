@@ -1,0 +1,129 @@
+"""``/api/v1/queue/transfer``: a visitor takes the place to another device, by a code that is good once."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api.endpoints import Endpoint
+from gateway.api.envelope import state_response, success
+from gateway.api.queue import QUEUE, caller, issue_pass, room_name
+from gateway.auth.visitors import visitor_key
+from gateway.context import (
+    CODE_GUESSES,
+    CONFIGURATION,
+    CONTEXT,
+    OBSERVERS,
+    PASSES,
+    ROOMS,
+    TRANSFERS,
+    RequestContext,
+)
+from gateway.errors import (
+    NotInQueue,
+    TooManyWrongCodes,
+    TransferCodeInvalid,
+    TransferNotAllowed,
+)
+from gateway.proxy.forwarded import direct_origin
+from gateway.proxy.uploads import network_of
+from gateway.request_accounting import TRANSFER_CODE
+from gateway.settings.model import Settings
+from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.room import Room
+from gateway.waiting_room.state import State, StateKind
+from gateway.waiting_room.transfers import CONSONANTS, LENGTH
+
+PATH: Final = f"{QUEUE}/transfer"
+_CODE: Final = re.compile(f"[{CONSONANTS}]{{{LENGTH}}}")
+_UNBOUNDED: Final = 10**9
+"""A place that moves is none more, so the bound of the new address does not count."""
+
+
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """The endpoints of this module."""
+    return (
+        Endpoint("POST", PATH, offer, label="queue.transfer", of_room=True),
+        # Previews of links fetch this, so it must use no code. It also says nothing of any, because it needs no cookie.
+        Endpoint("GET", f"{PATH}/{{code}}", explain, auth="nothing", label=TRANSFER_CODE),
+        Endpoint("POST", f"{PATH}/{{code}}", redeem, label=TRANSFER_CODE, of_room=True),
+    )
+
+
+async def offer(request: web.Request) -> web.StreamResponse:
+    """Gives the visitor a code for the place or slot."""
+    app, context = request.app, request[CONTEXT]
+    room = app[ROOMS][room_name(context)]
+    if context.visitor is None:
+        raise TransferNotAllowed
+    state = await room.status(caller(context))
+    if state.kind is StateKind.NONE:
+        raise NotInQueue
+    given = await app[TRANSFERS].offer(room.name, caller(context))
+    data = {
+        "code": given.code,
+        "url": _url(request, context, given.code),
+        "expiresAt": round((time.time() + given.seconds) * 1000),
+    }
+    return success(context, "transfer.offered", data=data)
+
+
+async def explain(request: web.Request) -> web.StreamResponse:
+    """Says how the code is used."""
+    return success(request[CONTEXT], "transfer.explained")
+
+
+async def redeem(request: web.Request) -> web.StreamResponse:
+    """Moves the place or slot of the code's visitor to the caller, with the same ticket."""
+    app, context = request.app, request[CONTEXT]
+    room, taker = app[ROOMS][room_name(context)], caller(context)
+    giver = await _giver(app, context, room)
+    if giver == taker:
+        # The code's own device has opened the address. The code stays good.
+        return state_response(context, "transfer.own", await room.status(taker))
+    state = await _moved(app, context, room, giver, taker)
+    if (passes := app.get(PASSES)) is not None:
+        issue_pass(passes, context, state)
+    return state_response(context, "transfer.done", state)
+
+
+async def _giver(app: web.Application, context: RequestContext, room: Room) -> str:
+    """The key of the visitor to whom the code belongs. Raises TransferCodeInvalid, and TooManyWrongCodes for an address
+    that has sent too many wrong ones, whether this one is right or not."""
+    guesses, code = app[CODE_GUESSES], context.parameters["code"].lower()
+    wait = guesses.seconds_left(context.client)
+    if wait:
+        raise TooManyWrongCodes(wait)
+    giver = await app[TRANSFERS].holder(room.name, code) if _CODE.fullmatch(code) else None
+    if giver is None:
+        guesses.add(context.client)
+        raise TransferCodeInvalid
+    return giver
+
+
+async def _moved(app: web.Application, context: RequestContext, room: Room, giver: str, taker: str) -> State:
+    """Uses the code. Raises TransferCodeInvalid if it is no longer good, or if the visitor has no place any more."""
+    code = context.parameters["code"].lower()
+    if not await app[TRANSFERS].redeem(room.name, code, giver):
+        raise TransferCodeInvalid
+    moved, state = await room.move(giver, taker)
+    if not moved or state.kind is StateKind.NONE:
+        raise TransferCodeInvalid
+    app[OBSERVERS].metrics.place_moved(room.name, "device")
+    limits = app[CONFIGURATION].tables.current.table.rooms.get(room.name)
+    if context.visitor is not None and limits is not None and limits.places_per_address:
+        await room.reserve(visitor_key(context.visitor), network_of(context.client), _UNBOUNDED)
+    return state
+
+
+def _url(request: web.Request, context: RequestContext, code: str) -> str:
+    """The address that the other device opens, as this one reaches the gateway."""
+    origin = context.origin or direct_origin(
+        request.remote or "", request.scheme, request.headers.get("Host", "")
+    )
+    room = room_name(context)
+    path = f"{PATH}/{code}" if room == DEFAULT_ROOM else f"{PATH}/{code}?room={room}"
+    return f"{origin.scheme}://{origin.host}{path}" if origin.host else path

@@ -1,0 +1,84 @@
+"""Limits how many requests a service gets at a time; the others wait for their turn, or are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from gateway.errors import UpstreamBusy
+from gateway.resilience.services import ServicePolicy
+
+_RETRY_SECONDS: Final = 1.0
+
+
+class ServiceSlots:
+    """The slots of one service: ``most`` requests at a time, and ``most_waiting`` that wait, first come first
+    served."""
+
+    def __init__(self, most: int, most_waiting: int) -> None:
+        self.most = most
+        self.most_waiting = most_waiting
+        self.taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    async def acquire(self, seconds: float) -> None:
+        """Takes a slot; ``release`` must follow. Raises UpstreamBusy if too many wait, or if there is none within
+        ``seconds``."""
+        if self.taken < self.most:
+            self.taken += 1
+            return
+        if len(self._waiting) >= self.most_waiting:
+            raise UpstreamBusy(_RETRY_SECONDS)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                # The slot came together with the end of the wait.
+                self.release()
+            else:
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise UpstreamBusy(_RETRY_SECONDS) from None
+            raise
+
+    def release(self) -> None:
+        """Gives the slot to the next request that waits, or back."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            # One that gave up may not have been taken out of the line yet.
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.taken -= 1
+
+
+def slots_of(
+    policies: Mapping[str, ServicePolicy], before: Mapping[str, ServiceSlots]
+) -> dict[str, ServiceSlots]:
+    """The slots of all services that have a limit. Those of ``before`` stay if their limits are the same."""
+    slots: dict[str, ServiceSlots] = {}
+    for service, policy in policies.items():
+        if policy.max_connections:
+            known = before.get(service)
+            same = known is not None and (known.most, known.most_waiting) == (
+                policy.max_connections,
+                policy.max_waiting,
+            )
+            slots[service] = (
+                known
+                if known is not None and same
+                else ServiceSlots(policy.max_connections, policy.max_waiting)
+            )
+    return slots

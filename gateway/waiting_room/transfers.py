@@ -1,0 +1,98 @@
+"""Codes with which visitors take their places to another device, in Redis. Each is good once, for ten minutes.
+
+A code is 8 consonants: about 34 bits, no vowels and so no words, and nothing that people take for something else. Codes
+are keys by their hash, so a list of keys shows none.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from gateway.errors import QueueUnavailable
+from gateway.waiting_room.redis.connection import CallObserver, Redis, ignore_calls
+from gateway.waiting_room.scripts import Script
+
+CONSONANTS: Final = "bcdfghjkmnpqrstvwxz"
+"""Without l, which looks like 1 and I, and without y, which some read as a vowel."""
+LENGTH: Final = 8
+GOOD_SECONDS: Final = 600
+_ATTEMPTS: Final = 4
+"""New codes that are tried, at most, if others have them already. Even the second is hardly ever needed."""
+
+
+class Offer(NamedTuple):
+    """A code, and for how many seconds it is still good."""
+
+    code: str
+    seconds: float
+
+
+def new_code() -> str:
+    """A code, drawn at random."""
+    return "".join(secrets.choice(CONSONANTS) for _ in range(LENGTH))
+
+
+class TransferStore:
+    """Gives codes, and takes each one once. All calls raise QueueUnavailable."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        scripts: Mapping[str, Script],
+        prefix: str,
+        *,
+        observe: CallObserver = ignore_calls,
+    ) -> None:
+        # One hash tag for all, because a call needs two of these keys.
+        self._beginning = f"{prefix}gw:{{transfers}}:"
+        self._link = redis.link(observe, key=self._beginning)
+        self._scripts = scripts
+
+    async def offer(self, room: str, visitor: str) -> Offer:
+        """A code for the visitor with this key; the former one, as long as it is good."""
+        holder = f"{room}\n{visitor}"
+        for _ in range(_ATTEMPTS):
+            code = new_code()
+            reply = await self._link.run(
+                self._scripts["offer"],
+                (self._offered(holder), self._taken(code)),
+                (code, holder, GOOD_SECONDS * 1000),
+            )
+            if reply[0]:
+                return Offer(reply[0].decode(), reply[1] / 1000)
+        raise QueueUnavailable("no code is free")
+
+    async def holder(self, room: str, code: str) -> str | None:
+        """The key of the visitor of ``room`` to whom the code belongs; None if it is not good there. Does not use the
+        code."""
+        try:
+            found = await self._link.call("GET", self._taken(code))
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        of_room, _, visitor = ("" if found is None else found.decode()).partition("\n")
+        return visitor if found is not None and of_room == room else None
+
+    async def redeem(self, room: str, code: str, visitor: str) -> bool:
+        """Uses the code, which belongs to the visitor with this key. Returns whether it was still good."""
+        holder = f"{room}\n{visitor}"
+        keys = (self._taken(code), self._offered(holder))
+        return bool(await self._link.run(self._scripts["redeem"], keys, (holder,)))
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._link.close()
+
+    def _taken(self, code: str) -> str:
+        return f"{self._beginning}code:{_hash(code)}"
+
+    def _offered(self, holder: str) -> str:
+        return f"{self._beginning}of:{_hash(holder)}"
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:32]
