@@ -449,14 +449,9 @@ class Room:
         extra_keys: Sequence[str] = (),
         replication: Replication | None = None,
     ) -> list[State]:
+        arguments = (*options, *users)
         reply = await self._run(
-            script,
-            *options,
-            *users,
-            size=len(users),
-            link=link,
-            extra_keys=extra_keys,
-            replication=replication,
+            script, *arguments, size=len(users), link=link, extra_keys=extra_keys, replication=replication
         )
         summary = parse_summary(reply[0])
         if summary.mode == "off":
