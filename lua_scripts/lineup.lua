@@ -75,6 +75,9 @@ local function queue(user, place)
   return answer_waiting(ticket, waiting)
 end
 
+-- Whether it matters when a user lines up.
+local timed = rule.opening or rule.opens_at + rule.closes_at > 0
+
 -- What the users' salts are made of; read once.
 local salt_key
 
@@ -143,12 +146,14 @@ local function line_up(user)
   if rule.closed and not place then
     return answer_closed(rule.closed_until > 0 and math.max(rule.closed_until, rule.opens_at) or 0)
   end
-  local way = not place and (rule.opening or rule.opens_at + rule.closes_at > 0) and entrance()
-  if way == 'gather' then
-    return register(user)
-  end
-  if way == 'closed' then
-    return answer_closed(rule.opens_at > now and rule.opens_at or 0)
+  if timed and not place then
+    local way = entrance()
+    if way == 'gather' then
+      return register(user)
+    end
+    if way == 'closed' then
+      return answer_closed(rule.opens_at > now and rule.opens_at or 0)
+    end
   end
   if full and not place then
     return answer_refused(FULL)
