@@ -31,6 +31,7 @@ NAMES = {
     "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",
     "fanout": "one frame to each of many streams",
     "overload": "twice as many newcomers as can be taken, and those who are in beside them",
+    "opening": "the opening of a room with 100,000 registered users",
     "freed_slot": "from a freed slot to ALLOWED_IN at the stream of the next",
 }
 

@@ -74,6 +74,9 @@ local function queue(user, place)
   return answer_waiting(ticket, waiting)
 end
 
+-- Whether it matters when a user lines up.
+local timed = rule.opening or rule.opens_at + rule.closes_at > 0
+
 -- What the users' salts are made of; read once.
 local salt_key
 
@@ -136,12 +139,14 @@ local function line_up(user)
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
   end
-  local way = not place and (rule.opening or rule.opens_at + rule.closes_at > 0) and entrance()
-  if way == 'gather' then
-    return register(user)
-  end
-  if way == 'closed' then
-    return answer_closed(rule.opens_at > now and rule.opens_at or 0)
+  if timed and not place then
+    local way = entrance()
+    if way == 'gather' then
+      return register(user)
+    end
+    if way == 'closed' then
+      return answer_closed(rule.opens_at > now and rule.opens_at or 0)
+    end
   end
   if full and not place then
     return answer_refused(FULL)

@@ -7,7 +7,7 @@
 --
 -- Returns  {summary, whether from had a place or slot 0/1, answer of to (includes/place.lua)}; codes: ALLOWED_IN (not
 --          renewed), WAITING, REGISTERED, NONE (neither of them has anything)
--- Publishes UNCLAIMED for a user removed for a slot not claimed in time, MOVED for from in line, ADMITTED for to in line
+-- Publishes UNCLAIMED for a user removed for a slot not claimed in time, MOVED for from in line or registered, ADMITTED for to in line
 --           who gets a slot, and for each user promoted.
 --
 -- Both count as seen, so parked ones return first. A slot keeps its session and its claim window as they are.
@@ -110,6 +110,7 @@ local function move_registration()
   else
     move_entry(registered)
   end
+  tell('MOVED', { { from, '0' } })
   return true
 end
 

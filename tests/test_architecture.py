@@ -216,6 +216,7 @@ TESTS_OF_SEVERAL_MODULES = {
     "waiting_room/test_machine.py": "all scripts against the model",
     "waiting_room/test_machine_following.py": "all scripts against the model, beside an older system",
     "waiting_room/test_machine_neighbours.py": "all scripts of two neighbouring versions, side by side",
+    "waiting_room/test_machine_opening.py": "opening times and pre-queues against a model",
 }
 """Files that test no single module, and what they test. Besides these, a ``test_docs.py`` may be in any folder."""
 

@@ -8,13 +8,18 @@ from gateway.sse.interfaces import UserState
 from gateway.waiting_room.state import State
 
 
-def status_json(room: str, state: UserState) -> str:
-    """The status object of a user who is waiting, as compact JSON; ``room`` is JSON already. Built by hand for speed:
-    each stream gets one every few seconds."""
-    wait = state.estimated_wait
+def status_json(room: str, state: UserState, reason: str = "") -> str:
+    """The status object of a user who is waiting, as compact JSON; ``room`` is JSON already. ``reason``: why the user
+    stands further back than in the update before, if so. Built by hand for speed: each stream gets one every few
+    seconds."""
+    wait, between = state.estimated_wait, state.wait_range
     estimate = "" if wait is None else f',"estimatedWaitSeconds":{_seconds(wait)}'
+    if between is not None:
+        estimate += f',"estimatedWaitRange":[{_seconds(between[0])},{_seconds(between[1])}]'
     if state.paused:
         estimate += ',"paused":true'
+    if reason:
+        estimate += f',"reason":"{reason}"'
     return (
         f'{{"room":{room},"ticket":{state.ticket},"userQueuePosition":{state.position},'
         f'"totalQueueSize":{state.total},"usersBehind":{state.behind}{estimate}}}'

@@ -35,11 +35,11 @@ class EventRenderer:
         self._room = room
         self._room_json = to_json(room)
 
-    def status(self, state: UserState) -> str:
+    def status(self, state: UserState, reason: str = "") -> str:
         """The status object."""
         if state.kind == "REGISTERED":
             return registration_json(self._room_json, state)
-        return status_json(self._room_json, state)
+        return status_json(self._room_json, state, reason)
 
     @property
     def personal(self) -> bool:

@@ -136,9 +136,10 @@ class Encoder:
         """The first frame of every stream."""
         return opening(self._draw(*_OPENING_RETRY))
 
-    def status(self, state: UserState) -> Frame:
-        """A waiting user's STATUS_UPDATE, or a registered user's REGISTERED."""
-        return line_event(_name_of(state), self._renderer.status(state))
+    def status(self, state: UserState, reason: str = "") -> Frame:
+        """A waiting user's STATUS_UPDATE, or a registered user's REGISTERED. ``reason``: why the user stands further
+        back than before, if so."""
+        return line_event(_name_of(state), self._renderer.status(state, reason))
 
     def only_status(self, state: UserState) -> Frame:
         """The single ``status`` that an instance sends if it has no room for another stream."""

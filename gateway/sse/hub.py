@@ -250,6 +250,8 @@ class Hub:
         estimate = state.estimated_wait
         if estimate is not None and (entry.first_estimate is None or entry.first_estimate[0] != state.ticket):
             entry.first_estimate = (state.ticket or 0, estimate, monotonic())
+        reason = _why_further_back(entry.place, state)
+        entry.place = (state.ticket, state.position)
         for subscriber in entry.subscribers:
             if read <= subscriber.since:
                 if heartbeat is not None:
@@ -264,7 +266,7 @@ class Hub:
             subscriber.ticket, subscriber.pending_event = state.ticket or 0, None
             if first or not quiet:
                 if update is None:
-                    update = self._encoder.status(state)
+                    update = self._encoder.status(state, reason)
                     if heartbeat is not None:
                         update = join(update, heartbeat)
                 self._send(subscriber, update, frames=1 if heartbeat is None else 2)
@@ -297,3 +299,13 @@ class Hub:
             self._frames += frames
         else:
             self.leave(subscriber)
+
+
+def _why_further_back(place: tuple[int | None, int | None], state: UserState) -> str:
+    """Why the user stands further back than at ``place``, the ticket and position read before; empty if it is not so.
+
+    Whoever keeps a ticket is only passed by users who return to the line with lower ones.
+    """
+    ticket, before = place
+    risen = before is not None and state.position is not None and state.position > before
+    return "RETURNED" if risen and ticket == state.ticket else ""

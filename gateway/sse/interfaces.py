@@ -26,6 +26,10 @@ class UserState(Protocol):
     @property
     def estimated_wait(self) -> float | None: ...
     @property
+    def wait_range(self) -> tuple[float, float] | None:
+        """What half of such waits do not exceed, and nine in ten; None without an estimate."""
+
+    @property
     def paused(self) -> bool:
         """Whether the room admits no one at the moment; then there is no estimate."""
 
@@ -95,8 +99,9 @@ class Presence(Protocol):
 class Renderer(Protocol):
     """Creates the data of events; this package decides how they are framed. One per room."""
 
-    def status(self, state: UserState) -> str:
-        """The status object of a user who waits or is registered, as JSON on one line."""
+    def status(self, state: UserState, reason: str = "") -> str:
+        """The status object of a user who waits or is registered, as JSON on one line. ``reason``: why the user stands
+        further back than before, if so."""
 
     @property
     def personal(self) -> bool:

@@ -29,15 +29,17 @@ class UserStreams:
     ``subscribers`` is a tuple, so callers can iterate over it without copying it first.
 
     ``first_estimate``: the first estimate shown for the current ticket: ticket, seconds, and when it was shown.
+    ``place``: the ticket and position read last.
     """
 
-    __slots__ = ("first_estimate", "slot", "subscribers", "user")
+    __slots__ = ("first_estimate", "place", "slot", "subscribers", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
         self.subscribers: tuple[Subscriber, ...] = ()
         self.slot = 0
         self.first_estimate: tuple[int, float, float] | None = None
+        self.place: tuple[int | None, int | None] = (None, None)
 
 
 class StreamRegistry:

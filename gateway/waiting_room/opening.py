@@ -37,7 +37,7 @@ MAX_BEACON: Final = 1000
 
 _SALT_KEY: Final = 6
 """Its place in the answer to a lineup."""
-_ENTRY_STEP: Final = 128
+_STEP: Final = 128
 _ARRIVAL: Final = "arrival"
 """The digest of the order without a draw."""
 _OTHER_OPENING: Final = -1
@@ -210,7 +210,7 @@ class Opener:
         """The order in which users are placed. Every instance computes the same."""
         users = await self._users(record.size)
         if not record.drawn:
-            return _Order([(user, b"") for user in users], _ARRIVAL)
+            return _Order(await run_in_slices(_by_arrival(users)), _ARRIVAL)
         by_entry = await run_in_slices(_entries(self._keys.room, users, bytes.fromhex(record.salt_key)))
         root = (await run_in_slices(ranking.close(by_entry))).root
         if record.beacon_name and not record.beacon:
@@ -253,13 +253,23 @@ def with_salts(states: list[State], answers: Sequence[Sequence[Any]], users: Seq
     ]
 
 
+def _by_arrival(users: Sequence[bytes]) -> Steps[list[tuple[bytes, bytes]]]:
+    """The users, without entries."""
+    pairs = []
+    for count, user in enumerate(users, 1):
+        pairs.append((user, b""))
+        if count % _STEP == 0:
+            yield
+    return pairs
+
+
 def _entries(room: str, users: Sequence[bytes], salt_key: bytes) -> Steps[dict[bytes, bytes]]:
     """The users by their entries."""
     found = {}
     for count, user in enumerate(users, 1):
         name = user.decode("utf-8", "replace")
         found[entry_of(room, name, salt_of(salt_key, name))] = user
-        if count % _ENTRY_STEP == 0:
+        if count % _STEP == 0:
             yield
     return found
 
@@ -273,6 +283,6 @@ def _in_order(
     for count, entry in enumerate(ranks, 1):
         pairs.append((by_entry[entry], entry))
         digest.update(entry)
-        if count % _ENTRY_STEP == 0:
+        if count % _STEP == 0:
             yield
     return pairs, digest.hexdigest()

@@ -273,6 +273,8 @@ class State(NamedTuple):
     """Seconds. Set while the user waits and something has been measured."""
     paused: bool = False
     """The room admits no one: an operator paused it, or its capacity is 0."""
+    measured: float = 0.0
+    """About how many admissions the estimate rests on."""
     claim_by: int = 0
     """Until when the user must claim the slot, in epoch milliseconds by Redis's clock; 0: no claim window runs."""
     may_reopen: bool = False
@@ -292,6 +294,22 @@ class State(NamedTuple):
     def waiting(self) -> bool:
         """In line."""
         return self.kind is StateKind.WAITING
+
+    @property
+    def wait_range(self) -> tuple[float, float] | None:
+        """In seconds, what half of all waits with this estimate do not exceed, and what nine in ten do not; None
+        without an estimate.
+
+        The admissions of the users ahead come at random, and so did those from which the rate was measured. The sum of
+        such times has a gamma distribution, whose quantiles are computed after Wilson and Hilferty (1931).
+        """
+        wait = self.estimated_wait
+        if wait is None:
+            return None
+        spread = 1 / max(self.position, 1) + 1 / max(self.measured, 1.0)
+        middle = 1 - spread / 9
+        low, high = wait * middle**3, wait * (middle + _Z_OF_NINE_IN_TEN / 3 * math.sqrt(spread)) ** 3
+        return min(low, wait), max(high, wait)
 
     @property
     def registered(self) -> bool:
@@ -367,6 +385,9 @@ def _parse_following(reply: Sequence[Any]) -> Following | None:
     return Following(since / 1000, last_sign / 1000, known, streams)
 
 
+_Z_OF_NINE_IN_TEN: Final = 1.2816
+"""The 90th percentile of the standard normal distribution."""
+
 _KINDS = tuple(StateKind)
 _PHASES = frozenset(Phase)
 _WITH_OPENING = frozenset({StateKind.REGISTERED, StateKind.CLOSED})
@@ -376,11 +397,13 @@ _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[Any]]) -> list[State]:
     """One state per answer; positions become estimates by the summary's rate."""
     wait_at, paused = summary.waits_by_position(), summary.admits_none
+    # The measurement fades with the length of a session, see includes/summary.lua.
+    measured = summary.rate * max(summary.duration, 30.0)
     states = []
     for code, ticket, position, total, left_ms, *rest in answers:
         kind = _KINDS[code]
         estimate = wait_at(position) if kind is StateKind.WAITING else None
-        state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused)
+        state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused, measured)
         if rest and kind in _WITH_OPENING:
             state = state._replace(opens_at=rest[0], server_time=round(summary.now * 1000))
         elif rest:

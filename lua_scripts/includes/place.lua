@@ -33,8 +33,11 @@ local function unplaced()
 end
 
 local function answer_waiting(ticket, position)
+  if not rule.under_way then
+    return { WAITING, tonumber(ticket), position, waiting, 0 }
+  end
   local ahead = unplaced()
-  if ahead > 0 and tonumber(ticket) > rule.opening.base then
+  if tonumber(ticket) > rule.opening.base then
     position = position + ahead
   end
   return { WAITING, tonumber(ticket), position, waiting + ahead, 0 }

@@ -18,6 +18,8 @@ def status_object(room: str, state: State) -> dict[str, Any]:
     }
     if state.estimated_wait is not None:
         content["estimatedWaitSeconds"] = max(1, round(state.estimated_wait))
+    if state.wait_range is not None:
+        content["estimatedWaitRange"] = [max(1, round(seconds)) for seconds in state.wait_range]
     if state.paused:
         content["paused"] = True
     return content

@@ -83,6 +83,7 @@ def test_a_refusal_at_the_gate_shows_the_place() -> None:
         "totalQueueSize": 5,
         "usersBehind": 3,
         "estimatedWaitSeconds": 12,
+        "estimatedWaitRange": [7, 30],
     }
 
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.cli.main import main
 from gateway.context import OBSERVERS
+from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import Caller, Gateways, Running
 
 ROUTES = """
@@ -229,3 +230,23 @@ async def test_the_command_line_invites_and_the_audit_knows(
         ("invite", "ann", "1 use", "a guest"),
     ]
     assert data["invite"] not in out
+
+
+@fast_path
+async def test_visitors_need_an_invitation_too(gateways: Gateways, fast_path: bool) -> None:
+    routes = ROUTES.replace("    capacity: 100\n", "    capacity: 100\n    identity: either\n")
+    gateway = await gateways.start(routes, fast_path=fast_path, **SECRETS)
+    lineup = "/api/v1/queue/lineup?room=presale"
+    ann, bob = Browser(gateway), Browser(gateway)
+    for browser in (ann, bob):
+        assert (await browser("POST", lineup)).code == "COOKIE_REQUIRED"
+        assert (await browser("POST", lineup)).code == "NOT_ELIGIBLE"
+    personal = await invitation(gateway, user=f"visitor:{ann.id}")
+    assert (await bob("POST", f"{lineup}&invite={personal}")).code == "NOT_ELIGIBLE"
+    assert (await ann("POST", f"{lineup}&invite={personal}")).json["state"] == "ALLOWED_IN"
+    # The place moves to the user who signs in, and with it the right to it.
+    token = {"Authorization": f"Bearer {gateways.issuer.token('kim')}"}
+    assert (await ann("POST", lineup, headers=token)).json["state"] == "ALLOWED_IN"
+    assert not await refused(gateway.user("kim"))
+    audit = await gateway.with_token(OPERATOR)("GET", "/actuator/rooms/presale/audit")
+    assert audit.json["data"][0]["user"] == f"visitor:{ann.id}"

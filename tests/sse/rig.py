@@ -32,6 +32,7 @@ class State:
     total: int = 1
     behind: int = 0
     estimated_wait: float | None = None
+    wait_range: tuple[float, float] | None = None
     paused: bool = False
     expires_in: float = 0.0
     claim_by: int = 0
@@ -124,10 +125,11 @@ class Words:
         self.rendered = 0
         self.personal = False
 
-    def status(self, state: State) -> str:
+    def status(self, state: State, reason: str = "") -> str:
         self.rendered += 1
         return json.dumps(
-            {"room": "default", "ticket": state.ticket, "userQueuePosition": state.position},
+            {"room": "default", "ticket": state.ticket, "userQueuePosition": state.position}
+            | ({"reason": reason} if reason else {}),
             separators=(",", ":"),
         )
 

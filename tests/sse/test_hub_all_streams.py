@@ -41,6 +41,26 @@ class TestStatusUpdates:
                 pass
             await subscriber.next()
 
+    async def test_the_update_with_a_worse_position_says_why(self) -> None:
+        async with world(QUICK) as here:
+            here.room.states["kim"] = State(ticket=5, position=2)
+            subscriber = await here.subscriber()
+            assert "reason" not in (await subscriber.next()).data
+
+            async def next_with(position: int) -> dict[str, object]:
+                while (found := (await subscriber.next()).data)["userQueuePosition"] != position:
+                    assert "reason" not in found
+                return found
+
+            here.room.states["kim"] = State(ticket=5, position=4)
+            assert (await next_with(4))["reason"] == "RETURNED"
+            assert "reason" not in (await subscriber.next()).data
+            # A new ticket is another place.
+            here.room.states["kim"] = State(ticket=9, position=8)
+            assert "reason" not in await next_with(8)
+            here.room.states["kim"] = State(ticket=9, position=3)
+            assert "reason" not in await next_with(3)
+
     async def test_frames_and_streams_are_counted(self) -> None:
         async with world(QUICK) as here:
             subscribers = await open_many(here, 3)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.demo.plan import Behaviour, Person, Plan, draw_crowd, plan_run
-from gateway.waiting_room.state import StateKind, parse_states
+from gateway.waiting_room.state import State, StateKind, parse_states
 from tests.waiting_room.rig import ADMITTED, START, WAITING, Rig, connect
 
 GOOD = 0.15
@@ -39,6 +41,8 @@ class Sale:
     plan: Plan
     rng: random.Random
     shown: list[Shown] = field(default_factory=list)
+    ranges: list[tuple[float, float]] = field(default_factory=list)
+    """Of each of ``shown``."""
     admitted_at: dict[int, float] = field(default_factory=dict)
     _due: list[tuple[float, int, Any, Any]] = field(default_factory=list)
     _order: Any = field(default_factory=itertools.count)
@@ -72,6 +76,15 @@ class Sale:
         ]
         return [abs(estimate - real) / max(real, 0.001) for estimate, real in waits]
 
+    def not_above(self, which: int) -> float:
+        """The share of real waits that do not exceed the low (0) or the high (1) end of the range shown."""
+        waits = [
+            (ends[which], self.admitted_at[one.ticket] - one.at)
+            for one, ends in zip(self.shown, self.ranges, strict=True)
+            if one.ticket in self.admitted_at
+        ]
+        return sum(real <= end for end, real in waits) / len(waits)
+
     def _at(self, at: float, act: Any, what: Any) -> None:
         heapq.heappush(self._due, (at, next(self._order), act, what))
 
@@ -90,6 +103,8 @@ class Sale:
             return
         if state.estimated_wait is not None:
             self.shown.append(Shown(at, state.ticket, max(1, round(state.estimated_wait))))
+            assert state.wait_range is not None
+            self.ranges.append(state.wait_range)
         self._at(at + self.plan.limits.interval, self._update, person)
 
     def _turn(self, at: float, person: Person) -> None:
@@ -131,7 +146,7 @@ SEEDS = (1, 2, 3)
 
 @pytest.mark.timeout(120)
 def test_estimates_are_good_in_the_demos_sales(redis_server: Any) -> None:
-    everything = []
+    everything, below_low, below_high = [], [], []
     for people, capacity, seconds in SALES:
         of_sale = []
         for seed in SEEDS:
@@ -144,11 +159,42 @@ def test_estimates_are_good_in_the_demos_sales(redis_server: Any) -> None:
             assert len(sale.errors()) > 2 * people
             of_sale.append(statistics.median(sale.errors()))
             everything += sale.errors()
+            below_low.append(sale.not_above(0))
+            below_high.append(sale.not_above(1))
         print(f"{people} people, {capacity} slots: {', '.join(f'{one:.1%}' for one in of_sale)}")
         # Small sales end in waves, and no estimate is better than its room is regular.
         assert statistics.median(of_sale) <= GOOD + 0.02
     print(f"all: {statistics.median(everything):.1%} of {len(everything)}")
     assert statistics.median(everything) <= GOOD
+    low, high = statistics.mean(below_low), statistics.mean(below_high)
+    print(f"{low:.0%} of the waits are not above the low end of the range, {high:.0%} not above the high end")
+    assert 0.35 <= low <= 0.6
+    assert 0.85 <= high <= 0.97
+
+
+@given(
+    position=st.integers(1, 1_000_000),
+    measured=st.floats(0, 1e9),
+    wait=st.floats(0, 1e9),
+)
+def test_a_range_holds_the_estimate_and_is_narrower_the_more_is_known(
+    position: int, measured: float, wait: float
+) -> None:
+    def between(position: int, measured: float) -> tuple[float, float]:
+        found = State(
+            "default", StateKind.WAITING, 1, position, position, 0.0, wait, False, measured
+        ).wait_range
+        assert found is not None
+        return found
+
+    low, high = between(position, measured)
+    assert 0 <= low <= wait <= high <= 3.6 * wait
+    further = between(2 * position, measured)
+    assert further[1] - further[0] <= (high - low) * 1.000001
+
+
+def test_without_an_estimate_there_is_no_range() -> None:
+    assert State("default", StateKind.WAITING, 1, 1, 1, 0.0, None).wait_range is None
 
 
 def estimates_of(rig: Rig, *users: str) -> list[float | None]:

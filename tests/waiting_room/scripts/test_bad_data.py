@@ -12,14 +12,19 @@ from tests.waiting_room.rig import ALLOWED_IN, START, WAITING, Rig
 
 INSTANCE = "i1"
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
+    "beacon": (("7", "anna", ""), ("draw", "audit")),
     "configure": (("auto", 60_000, 1), ("watch",)),
     "drain": ((INSTANCE, 10_000), ("instances", "here")),
+    "draw": ((), ("draw",)),
     "find": (("ann",), ()),
     "gate": (("ann",), ()),
+    "gather": (("draw", "00", "00", "00", ""), ("draw", "drawn")),
     "leave": (("LEFT", "both", "ann"), ()),
     "limits": ((5, 5000, 0, 1, "absent=5000"), ()),
     "lineup": (("ann",), ()),
     "move": (("ann", "bob"), ()),
+    "open": ((START, "d", 0, 60, "ann", b""), ("draw", "drawn", "watch")),
+    "rank": ((START, "aa", "d"), ("draw",)),
     "presence": (("arrived", "ann"), ("here",)),
     "status": (("1", "ann"), ()),
     "sweep": ((500, "auto", 60_000), ("watch",)),
@@ -86,7 +91,7 @@ def test_a_key_of_another_type_is_an_error_where_it_may_be_used(
     name = key_of(rig, key)
     rig.client.lpush(name, "not a sorted set")
     before = rig.everything()
-    if claim or script in {"configure", "limits", "move", "sweep"}:
+    if claim or script in {"configure", "limits", "move", "open", "sweep"}:
         with pytest.raises(redis.ResponseError, match="WRONGTYPE_KEY " + name):
             call(rig, script)
         assert rig.everything() == before
@@ -127,6 +132,14 @@ def test_a_beat_and_a_lock_of_another_type_are_errors(rig: Rig) -> None:
             for rules in ("x", "absent", "absent=-1", "speed=3", "hold=1 y")
         ),
         ("drain", (INSTANCE, "never")),
+        ("beacon", ("", "anna", "")),
+        ("beacon", ("7", "", "")),
+        ("gather", ("luck", "00", "00", "00", "")),
+        ("rank", ("soon", "aa", "d")),
+        ("open", ("soon", "d", 0, 60, "ann", b"")),
+        ("open", (START, "d", -1, 60, "ann", b"")),
+        ("open", (START, "d", 0, 0, "ann", b"")),
+        ("open", (START, "d", 0, 60, "ann")),
         ("leave", ("BORED", "both", "ann")),
         ("leave", ("LEFT", "both")),
         ("leave", ("LEFT", "everything", "ann")),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
 
 from tests.waiting_room.rig import ADMITTED, ALLOWED_IN, NOT_ELIGIBLE, START, WAITING, Rig
@@ -87,3 +90,35 @@ def test_an_unusable_count_counts_as_none(rig: Rig, left_behind: str) -> None:
 def test_a_key_of_another_type_is_replaced(rig: Rig) -> None:
     rig.client.rpush(rig.keys.invitation("a"), "x")
     assert codes(rig.lineup_by(("ann", "a", 1, END), ("bob", "a", 1, END))) == [ADMITTED, NOT_ELIGIBLE]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_no_invitation_brings_more_places_than_it_says(rig: Rig, seed: int) -> None:
+    drawn = random.Random(seed)
+    uses = {"one": 1, "two": 2, "five": 5}
+    users = [f"user-{number}" for number in range(8)]
+    taken: Counter[str] = Counter()
+    rig.limits(capacity=3, duration=5_000)
+    for _ in range(150):
+        user = drawn.choice(users)
+        act = drawn.choice(["line up", "line up", "line up", "leave", "wait", "sweep"])
+        if act == "leave":
+            rig.leave(("both", user))
+        elif act == "wait":
+            rig.advance(drawn.choice([500, 3_000]))
+        elif act == "sweep":
+            rig.sweep(absent=4_000, hold=8_000)
+        else:
+            [[before, *_]] = rig.status(user, sighting=False)
+            name = drawn.choice(["", *uses])
+            [[after, *_]] = rig.lineup_by((user, name, uses.get(name, 0), END))
+            if before != 0:
+                assert after in {WAITING, ADMITTED, ALLOWED_IN}
+            elif after != NOT_ELIGIBLE:
+                assert after in {WAITING, ADMITTED}
+                taken[name] += 1
+            else:
+                assert taken[name] == uses.get(name, 0)
+    assert all(taken[name] <= uses[name] for name in uses)
+    assert taken[""] == 0
+    assert taken["one"] == 1

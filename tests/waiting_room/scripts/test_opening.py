@@ -10,9 +10,12 @@ from tests.waiting_room.rig import (
     ALLOWED_IN,
     CLOSED,
     NONE,
+    NOT_ELIGIBLE,
     PLACE,
     REGISTERED,
+    ROOM_FULL,
     START,
+    TOO_MANY_LINEUPS,
     UNPREPARED,
     WAITING,
     Rig,
@@ -474,6 +477,50 @@ def test_a_new_pre_queue_drops_what_was_published(rig: Rig) -> None:
     assert rig.client.hgetall(rig.keys.draw) == {"order": "arrival"}
     assert rig.client.exists(rig.keys.drawn) == 0
     assert rig.client.ttl(rig.keys.draw) == -1
+
+
+def test_a_registration_moves_with_its_number_until_the_close(rig: Rig) -> None:
+    gather(rig, "ann", "bob")
+    assert rig.run("move", "ann", "new").answers == [1, [REGISTERED, 0, 0, 2, 0, OPENS]]
+    assert rig.events() == [("MOVED", "ann", 0)]
+    assert rig.registered() == ["new", "bob"]
+    assert rig.run("move", "new", "bob").answers[0] == 1
+    assert rig.registered() == ["bob"]
+    close(rig)
+    assert rig.run("move", "bob", "late").answers == [0, [NONE, 0, 0, 0, 0]]
+    assert code_of(rig, "bob") == REGISTERED
+
+
+def test_an_invitation_is_spent_with_the_registration_that_it_brings(rig: Rig) -> None:
+    gather(rig)
+    end = rig.now + 1_000_000
+    assert rig.lineup_by(("ann", "i1", 1, end))[0][0] == REGISTERED
+    assert rig.lineup_by(("ann", "i1", 1, end))[0][0] == REGISTERED
+    assert rig.lineup_by(("bob", "i1", 1, end))[0][0] == NOT_ELIGIBLE
+    assert rig.registered() == ["ann"]
+
+
+def test_registered_users_count_among_those_that_a_room_holds(rig: Rig) -> None:
+    rig.limits(capacity=0)
+    rig.set_rules(max_waiting=3)
+    gather(rig, "ann", "bob", "cid")
+    assert rig.lineup("dan")[0][0] == ROOM_FULL
+    assert rig.lineup("ann")[0][0] == REGISTERED
+    close(rig)
+    rig.rank()
+    rig.place(0, "ann")
+    assert rig.lineup("dan")[0][0] == ROOM_FULL
+    rig.place(1, "bob", "cid")
+    assert rig.lineup("dan")[0][0] == ROOM_FULL
+    rig.leave(("line", "ann"))
+    assert rig.lineup("dan")[0][:2] == [WAITING, 4]
+
+
+def test_registrations_count_as_lineups_of_their_users(rig: Rig) -> None:
+    rig.set_rules(lineups_per_minute=2)
+    gather(rig, "ann")
+    assert rig.lineup("ann")[0][0] == REGISTERED
+    assert rig.lineup("ann")[0][0] == TOO_MANY_LINEUPS
 
 
 # -- beside an older system ----------------------------------------------------------------------------
