@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -45,6 +47,29 @@ async def test_modes(package_gateways: Gateways, mode: str) -> None:
             assert (await pair.compare(one(call))).got[9:12] == b"401"
         assert would_refuse(pair.fast) == would_refuse(pair.plain)
         assert bool(would_refuse(pair.fast)) is (mode == "observe")
+
+
+def moment(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat(timespec="seconds")
+
+
+@pytest.mark.parametrize("prequeue", ["", ", prequeue: {from: 2h}"])
+async def test_opening_times(package_gateways: Gateways, prequeue: str) -> None:
+    given = f"  default: {{opens_at: '{moment(3600)}'{prequeue}}}\n"
+    assert ROUTES.count("\nrooms:\n") == 1
+    routes = ROUTES.replace("\nrooms:\n", f"\nrooms:\n{given}")
+    async with paired(package_gateways, routes) as pair:
+        for side in (pair.fast, pair.plain):
+            # The time to come back is drawn at random, and the rooms' Redis is another one.
+            side.random = re.compile(rb"(?<=\r\nRetry-After: )\d+|(?<=\"serverTime\":)\d+")
+        status, state = (b"200", b'"state":"REGISTERED"') if prequeue else (b"503", b'"code":"ROOM_CLOSED"')
+        outcome = await pair.compare(one("POST /api/v1/queue/lineup", pair.bearer("early")))
+        assert outcome.got[9:12] == status
+        assert state in outcome.got
+        outcome = await pair.compare(one("GET /api/v1/queue/status", pair.bearer("early")))
+        assert outcome.got[9:12] == (b"200" if prequeue else b"404")
+        outcome = await pair.compare(one("POST /api/v1/reservations", pair.bearer("early")))
+        assert outcome.got[9:12] == (b"429" if prequeue else b"403")
 
 
 async def test_bounds(package_gateways: Gateways) -> None:

@@ -99,7 +99,8 @@ async def test_a_service_that_is_slow_has_failed_after_a_second_or_the_time_that
         began = asyncio.get_running_loop().time()
         got = await ask(gateway)
         assert (got.status, code_of(got)) == (504, "UPSTREAM_TIMEOUT")
-        assert 0.1 < asyncio.get_running_loop().time() - began < 1.0
+        # Far below the time of the route's response, also on a busy machine.
+        assert 0.1 < asyncio.get_running_loop().time() - began < 10.0
         service.released.set()
         assert counted(gateway, "gateway_circuit_breaker_calls_total") == {("failed", "a"): 1}
 
@@ -300,6 +301,14 @@ async def test_a_failure_may_be_resumed_but_no_time_out_and_no_open_breaker(
         (504, True),
         (503, True),
     ]
+
+
+async def test_a_fallback_is_no_document_of_the_service(gateways: Gateways) -> None:
+    async with scripted(BAD) as service:
+        filters = [_breaker(fallbackBody="{}", fallbackStatus=200)]
+        gateway = await gateways.start(routes([service], filters))
+        assert (await ask(gateway, "GET", "/a/x")).status == 200
+        assert (await ask(gateway, "GET", "/a/v3/api-docs")).status == 500
 
 
 @PLAIN

@@ -104,3 +104,10 @@ def test_a_heartbeat_tells_the_time_in_milliseconds() -> None:
     frame = Encoder(Words(), now=lambda: 1_700_000_000.1234).heartbeat()
 
     assert block(frame) == Block("HEARTBEAT", {"timestamp": 1_700_000_000_123})
+
+
+def test_a_registered_user_gets_an_event_of_another_name() -> None:
+    encoder = Encoder(Words())
+    assert encoder.status(State("REGISTERED", 0, 0)).raw.startswith(b"event: REGISTERED\n")
+    assert encoder.only_status(State("REGISTERED", 0, 0)).raw.startswith(b"event: REGISTERED\n")
+    assert encoder.status(State()).raw.startswith(b"event: STATUS_UPDATE\n")

@@ -55,6 +55,8 @@ def test_of_two_events_that_came_before_the_state_the_one_of_the_higher_ticket_i
         (NONE, MOVED, StreamRefused("MOVED")),
         (State(ticket=5), MOVED, StreamRefused("MOVED")),
         (State(ticket=6), MOVED, None),
+        (State("REGISTERED", 0, 0), None, None),
+        (State("REGISTERED", 0, 0), ADMITTED, AllowedIn(240.0)),
     ],
 )
 def test_a_state_and_what_happened_before_it_decide_together(
