@@ -37,8 +37,8 @@ def concerns(event: UserEvent, ticket: int | None) -> bool:
     """Whether ``event`` is about the user's current place, for a user with this ``ticket``.
 
     An event with a higher ticket is about a newer place of the same user that this stream does not know yet. An event
-    with a lower ticket is about a place that the user no longer holds, unless the user has just got another user's place:
-    tickets only grow otherwise.
+    with a lower ticket is about a place that the user no longer holds, unless the user has just got the place of
+    another user: tickets only grow otherwise.
     """
     return event.ticket is not None and event.ticket >= (ticket or 0)
 

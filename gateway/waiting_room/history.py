@@ -24,7 +24,7 @@ EVENTS: Final = (
 """``ADMITTED``: at once, without a place in line. ``PROMOTED``: from the line. ``MOVED``: lined up again, to the end of
 the line, or got another user's slot or place."""
 
-REASONS: Final = ("ABSENT", "OPERATOR", "UNCLAIMED", "ELSEWHERE", "TRANSFER")
+REASONS: Final = ("ABSENT", "OPERATOR", "SOLD_OUT", "UNCLAIMED", "ELSEWHERE", "TRANSFER")
 """``ELSEWHERE``: another system with the same Redis did it. ``TRANSFER``: slot or place went on to another user, or
 came from one: a visitor has signed in, or goes on at another device."""
 
