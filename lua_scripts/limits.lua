@@ -115,12 +115,15 @@ end
 -- user who gets a new slot says nothing about how long others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
-  paused = new_paused == '1' or rule.under_way
+  paused = new_paused == '1' or rule.under_way or rule.emptying ~= nil
   write('HSET', settings, 'paused', new_paused)
 end
 if lift or new_rules ~= '' then
   change_rules(new_rules, lift)
 end
 note_changes()
+if new_paused ~= '' then
+  stored_limits[3] = new_paused
+end
 promote()
 return { summary(false) }
