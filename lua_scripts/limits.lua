@@ -5,7 +5,8 @@
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
--- ARGV[8]  lift          '1': first go back to all that the instances are configured with
+-- ARGV[8]  lift          '1': first go back to all that the instances are configured with; opens_at stays while users
+--                        register
 -- ARGV[9]  new_rules     further settings as text, see rules_of in includes/room.lua; 'absent=' goes back to what the
 --                        instances are configured with for this one; '' for no change
 -- ARGV[10] by            the operator's name

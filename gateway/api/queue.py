@@ -185,6 +185,8 @@ def refusal_of(state: State) -> QueueError | None:
             return _closed(state)
         case StateKind.NOT_ELIGIBLE:
             return NotEligible()
+        case StateKind.UNPREPARED:
+            return QueueUnavailable("another instance has to begin the pre-queue", retry_after=1.0)
         case StateKind.SOLD_OUT:
             return SoldOut()
     return None

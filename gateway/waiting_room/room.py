@@ -126,7 +126,7 @@ class Room:
             keys,
             partial(self._run, link="opening"),
             self._link("opening").call,
-            lambda: self.limits.prequeue,
+            lambda: self.limits.prequeue if self.limits.rules.prequeue else None,
         )
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 

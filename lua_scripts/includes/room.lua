@@ -169,7 +169,7 @@ end
 -- parts of a token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
 -- max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
 -- milliseconds that a session lasts if the user makes no gated call, from the admission on; opens_at, closes_at and
--- prequeue, in milliseconds. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
+-- prequeue, in milliseconds; without_moment: opens_at is not given, not even as 0. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
 -- under_way: its users are being put in line, see includes/opening.lua.
 local rule = { registered = registered }
 local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
@@ -179,6 +179,7 @@ local function read_rules()
   rule.history_ms = 3600000
   rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms = 60000, 1800000, 0, 0
   rule.refill, rule.opens_at, rule.closes_at, rule.prequeue = nil, 0, 0, 0
+  rule.without_moment = true
   rule.keeps_place, rule.max_waiting, rule.lineups, rule.mode = false, 0, 0, 0
   if rules ~= '' then
     local given = rules_of(rules)
@@ -187,7 +188,7 @@ local function read_rules()
     rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
     rule.history_ms = limit(given.history, 0) or rule.history_ms
     rule.opens_at, rule.closes_at = limit(given.opens_at, 0) or 0, limit(given.closes_at, 0) or 0
-    rule.prequeue = limit(given.prequeue, 0) or 0
+    rule.prequeue, rule.without_moment = limit(given.prequeue, 0) or 0, not limit(given.opens_at, 0)
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
     rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
     rule.keeps_place, rule.mode = given.relineup == 'keep', MODES[given.mode or ''] or 0

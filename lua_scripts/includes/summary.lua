@@ -135,7 +135,7 @@ local function opening_numbers()
   if rule.under_way then
     opens_at = opening.value
   elseif phase == 'gathering' then
-    due = math.max(1, opens_at - now)
+    due = rule.without_moment and 0 or math.max(1, opens_at - now)
   elseif way == 'gather' then
     due = 1
   elseif way == 'closed' and rule.prequeue > 0 and opens_at > now then
