@@ -35,6 +35,7 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── QueueFailed
     │   ├── QueueStorageFull
     │   ├── RoomClosed
+    │   ├── SoldOut
     │   ├── NoDraw, BeaconTooEarly, BeaconKnown
     │   ├── RoomFull
     │   ├── TooManyLineups
@@ -362,6 +363,12 @@ class QueueStorageFull(QueueError):
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__("Redis is at maxmemory")
+
+
+class SoldOut(QueueError):
+    """The room is sold out: nobody who is not inside has a place, or gets one."""
+
+    code = "SOLD_OUT"
 
 
 class RoomFull(QueueError):

@@ -4,7 +4,7 @@
 -- KEYS     those of a room, see includes/room.lua
 -- ARGV[5…] users  user ids, at most 256; an id may occur several times
 --
--- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), REGISTERED, NONE
+-- Returns  {summary, answer per user…}; codes: ALLOWED_IN (renewed), WAITING (a sighting), REGISTERED, NONE, SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user who was in
 --           both line and hash, and for each user promoted.
 --
@@ -77,6 +77,9 @@ local function renew(user, began, window)
 end
 
 local function refuse(user, place)
+  if rule.sold_out then
+    return answer_refused(SOLD_OUT)
+  end
   if come_back(user) then
     promote()
   end

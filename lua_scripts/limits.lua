@@ -5,7 +5,8 @@
 -- ARGV[5]  new_capacity  slots, or '' for no change
 -- ARGV[6]  new_duration  milliseconds, or '' for no change
 -- ARGV[7]  new_paused    '1', '0', or '' for no change
--- ARGV[8]  lift          '1': first go back to all that the instances are configured with
+-- ARGV[8]  lift          '1': first go back to all that the instances are configured with; opens_at stays while users
+--                        register
 -- ARGV[9]  new_rules     further settings as text, see rules_of in includes/room.lua; 'absent=' goes back to what the
 --                        instances are configured with for this one; '' for no change
 -- ARGV[10] by            the operator's name
@@ -114,12 +115,15 @@ end
 -- user who gets a new slot says nothing about how long others hold theirs.
 keep_pace(true)
 if new_paused ~= '' then
-  paused = new_paused == '1' or rule.under_way
+  paused = new_paused == '1' or rule.under_way or rule.emptying ~= nil
   write('HSET', settings, 'paused', new_paused)
 end
 if lift or new_rules ~= '' then
   change_rules(new_rules, lift)
 end
 note_changes()
+if new_paused ~= '' then
+  stored_limits[3] = new_paused
+end
 promote()
 return { summary(false) }

@@ -13,7 +13,8 @@
 --          (in the pre-queue, with what the user's salt is made of if there is a draw).
 --          Refused, with nothing changed for this user: FULL (Redis is at maxmemory and the user has no place yet),
 --          ROOM_FULL (by max_waiting, likewise), TOO_MANY_LINEUPS, NOT_ELIGIBLE (no place yet, and no good invitation),
---          CLOSED (the room takes no lineups), UNPREPARED (call gather.lua, then line the user up again)
+--          CLOSED (the room takes no lineups), UNPREPARED (call gather.lua, then line the user up again),
+--          SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user promoted
 --           from the line. A user admitted at once has no ticket and no stream.
 --
@@ -105,6 +106,13 @@ end
 local function line_up(user)
   local wait = lineup_wait(log, user)
   if wait then
+    -- The user is there all the same, and so is neither parked nor stays so.
+    if come_back(user) then
+      ticket = math.max(ticket, highest_ticket())
+      promote()
+    elseif redis.call('ZSCORE', line, user) then
+      sighted(user)
+    end
     return answer_refused(TOO_MANY_LINEUPS, wait)
   end
   local left = session_left(user)
@@ -122,6 +130,9 @@ local function line_up(user)
     settle(user, left)
     return answer_inside(ALLOWED_IN, left, claim_by(user))
   end
+  if rule.sold_out then
+    return answer_refused(SOLD_OUT)
+  end
   if come_back(user) then
     ticket = math.max(ticket, highest_ticket())
     promote()
@@ -138,6 +149,9 @@ local function line_up(user)
   if place and rule.keeps_place then
     sighted(user)
     return answer_waiting(as_ticket(place), position_of(user))
+  end
+  if rule.closed and not place then
+    return answer_closed(rule.closed_until > 0 and math.max(rule.closed_until, rule.opens_at) or 0)
   end
   if timed and not place then
     local way = entrance()

@@ -87,7 +87,7 @@ local function finish()
   redis.call('EXPIRE', drawn, kept)
   -- Until the time for absence has passed once more, no user is parked.
   write('HSET', watch, 'anew_since', string.format('%.0f', now))
-  paused = stored_limits[3] == '1'
+  paused = stored_limits[3] == '1' or rule.emptying ~= nil
 end
 
 opening.phase = 'placing'

@@ -5,7 +5,8 @@
 -- ARGV[5]  sighting  '1': the call counts as a sighting of the users; '0': it does not (the regular updates)
 -- ARGV[6…] users     user ids, at most 256; without any, only the room's numbers are returned
 --
--- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, REGISTERED, NONE (also for an expired session)
+-- Returns  {summary, answer per user…}; codes: ALLOWED_IN, WAITING, REGISTERED, NONE (also for an expired session),
+--          SOLD_OUT
 -- Publishes UNCLAIMED for each user removed for a slot not claimed in time, ADMITTED for each user who was in
 --           both, and for each user promoted.
 --
@@ -32,6 +33,9 @@ local function look(user)
   if left and left > 0 then
     settle(user, left)
     return answer_inside(ALLOWED_IN, left, claim_by(user))
+  end
+  if rule.sold_out then
+    return answer_refused(SOLD_OUT)
   end
   if come_back(user) then
     promote()

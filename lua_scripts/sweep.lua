@@ -11,7 +11,7 @@
 -- ARGV[7]  follow_ms     milliseconds after its last sign for which it counts as running
 --
 -- Returns  {summary}
--- Publishes ABSENT or UNCLAIMED for each user removed, ADMITTED for each user promoted.
+-- Publishes ABSENT, UNCLAIMED, SOLD_OUT or OPERATOR for each user removed, ADMITTED for each user promoted.
 --
 -- If no sweep ran for 5 s, users could not be seen during that time: no user is parked or removed until the time for
 -- absence has passed once more. While an older system is followed, sessions don't end here, no user is parked or removed
@@ -30,6 +30,7 @@
 --- @include promote
 --- @include claims
 --- @include older
+--- @include doors
 --- @include lineups
 --- @include summary
 local watch, lineups, last_lineups = KEYS[19], KEYS[20], KEYS[21]
@@ -272,22 +273,24 @@ local function scan_history()
 end
 
 -- Forgets what happened to users whose slot or place ended long ago, MOST at a time; everything if no history is kept.
+-- Returns how many users it examined.
 local function forget_ended()
   if rule.history_ms == 0 then
     redis.call('UNLINK', history, ended)
-    return
+    return 0
   end
   local users = redis.call('ZRANGEBYSCORE', ended, '-inf', now - rule.history_ms, 'LIMIT', 0, MOST)
   if #users > 0 then
     redis.call('HDEL', history, unpack(users))
     redis.call('ZREM', ended, unpack(users))
   end
+  return #users
 end
 
 -- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
 -- Returns how many users it examined.
 local function part_with_absent(watching, most)
-  if rule.under_way or rule.absent_ms == 0 or now - watching < rule.absent_ms or most <= 0 then
+  if rule.under_way or rule.emptying or rule.absent_ms == 0 or now - watching < rule.absent_ms or most <= 0 then
     return 0
   end
   local users = redis.call('ZRANGEBYSCORE', absent, '-inf', now - rule.absent_ms, 'LIMIT', 0, most)
@@ -383,10 +386,10 @@ if not following then
   looked = looked + part_with_absent(watching, MOST - looked)
 end
 close_if_due()
+looked = looked + end_places(MOST - looked)
 promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
 mark(highest_ticket())
 keep_pace(true)
-forget_ended()
-local forgotten = forget_lineups(log)
+local forgotten = math.max(forget_ended(), forget_lineups(log))
 return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST) }

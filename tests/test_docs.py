@@ -115,7 +115,8 @@ def test_what_is_said_to_be_published_is_what_the_heads_say() -> None:
         published = re.search(r"^-- Publishes(.*?)(?=^--$|^(?!--))", head, re.MULTILINE | re.DOTALL)
         events = set(
             re.findall(
-                r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|OPERATOR|MOVED)\b", published[1] if published else ""
+                r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
+                published[1] if published else "",
             )
         )
         assert said[name] == events, name

@@ -35,6 +35,7 @@ ALLOWED = {
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
     "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
+    "api/room_acts.py _moment ValueError": "datetime refuses texts so",
     "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
     "cli/client.py within.run BaseException": "raised again in the thread that waits",

@@ -42,6 +42,7 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.RequestTimeout: 408,
     errors.BeaconTooEarly: 409,
     errors.BeaconKnown: 409,
+    errors.SoldOut: 410,
     errors.PayloadTooLarge: 413,
     errors.ConfigRefused: 422,
     errors.QueueWaiting: 429,

@@ -38,6 +38,7 @@ from gateway.errors import (
     QueueUnavailable,
     RoomClosed,
     RoomFull,
+    SoldOut,
     TooManyLineups,
 )
 from gateway.observability.spans import Admissions
@@ -184,6 +185,10 @@ def refusal_of(state: State) -> QueueError | None:
             return _closed(state)
         case StateKind.NOT_ELIGIBLE:
             return NotEligible()
+        case StateKind.UNPREPARED:
+            return QueueUnavailable("another instance has to begin the pre-queue", retry_after=1.0)
+        case StateKind.SOLD_OUT:
+            return SoldOut()
     return None
 
 
@@ -205,6 +210,8 @@ def _answer_lineup(context: RequestContext, admissions: Admissions, state: State
 
 
 def _answer_status(context: RequestContext, admissions: Admissions, state: State) -> JsonResponse:
+    if (refusal := refusal_of(state)) is not None:
+        raise refusal
     if state.kind is StateKind.NONE:
         raise NotInQueue
     key = (

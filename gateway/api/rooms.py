@@ -28,7 +28,7 @@ from gateway.settings.model import Settings
 from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import COUNT_NAMES, RULE_NAMES, TIME_NAMES, Value, shown
-from gateway.waiting_room.state import REASONS, Following, Left, Summary
+from gateway.waiting_room.state import REASONS, Doors, Following, Left, Summary
 from gateway.waiting_room.whereabouts import Whereabouts
 
 T = TypeVar("T")
@@ -130,7 +130,9 @@ def room_object(
         "room": name,
         "capacity": summary.capacity,
         "durationSeconds": summary.duration,
-        "paused": summary.paused,
+        "paused": summary.paused_by_operator,
+        "closed": Doors.CLOSED in summary.doors,
+        "soldOut": Doors.SOLD_OUT in summary.doors,
         "waiting": summary.waiting,
         "parked": summary.parked,
         "registered": summary.registered,
@@ -141,6 +143,8 @@ def room_object(
         moments = {"opensAt": opening.opens_at, "closesAt": opening.closes_at}
         content |= {name: moment for name, moment in moments.items() if moment}
         content["opening"] = opening.phase.value or opening.entrance
+    if summary.closed_until:
+        content["opensAt"] = summary.closed_until
     wait = summary.wait_at(summary.waiting + 1)
     if wait is not None:
         content["admissionsPerSecond"] = round(summary.rate, 3)
@@ -221,13 +225,14 @@ def requested_room(request: web.Request) -> Room:
     return request.app[ROOMS][request[CONTEXT].parameters["room"]]
 
 
-async def _shown(room: Room, summary: Summary) -> dict[str, Any]:
+async def room_shown(room: Room, summary: Summary) -> dict[str, Any]:
+    """The room as operators see it, with its settings."""
     return room_object(room.name, summary, await room.settings())
 
 
 async def _overview(room: Room) -> dict[str, Any]:
     """The room, and which instance was asked."""
-    content = await _shown(room, await room.overview())
+    content = await room_shown(room, await room.overview())
     content["gateway"] = {"instance": room.presence.instance, "version": __version__}
     content["instances"] = [
         {"instance": each.name, "streams": each.streams, "version": each.version}
@@ -262,7 +267,7 @@ async def change(request: web.Request) -> web.StreamResponse:
         by=request[OPERATOR].name,
         reason=change.reason,
     )
-    return success(request[CONTEXT], "room.changed", data=await _shown(room, summary))
+    return success(request[CONTEXT], "room.changed", data=await room_shown(room, summary))
 
 
 async def find(request: web.Request) -> web.StreamResponse:

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Generator, Hashable
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing in its stubs
@@ -461,6 +462,9 @@ def handler_chooser(forward: Handler) -> ChooseHandler:
         plan = plan_for(request, match)
         headers = [field for field in plan.headers if field[0].lower() not in _DROPPED_HEADERS]
         plan = plan._replace(headers=[*headers, (b"Accept-Encoding", b"identity")])
+        if plan.breaker is not None:
+            # A fallback is no document of the service.
+            plan = plan._replace(breaker=replace(plan.breaker, has_fallback=False))
         transform = partial(rewritten.rewrite, match.upstream_path)
         semaphore = semaphores.setdefault(match.route.id, asyncio.Semaphore(MAX_CONCURRENT_PER_ROUTE))
         fetch = partial(

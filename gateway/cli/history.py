@@ -22,6 +22,7 @@ _WORDS = {
 _BECAUSE = {
     "ABSENT": "there was no sign of the user for too long",
     "UNCLAIMED": "the slot was not claimed in time",
+    "SOLD_OUT": "an operator said that the room is sold out",
     "OPERATOR": "an operator did it, see the audit",
     "ELSEWHERE": "another system with the same Redis did it",
     "TRANSFER": "slot or place went from one user to the other, by a sign-in or to another device",

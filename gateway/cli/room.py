@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -110,10 +111,11 @@ def add_to(commands: Commands, files: object = None) -> None:
 
     add_verify_to(kinds, files)
 
-    for one in (change, pause, resume, remove, invite, beacon):
+    doors = _add_doors(kinds, common)
+    for one in (change, pause, resume, remove, *doors, invite, beacon):
         one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
 
-    for one in (change, pause, resume, remove, find, history, invite, audit, beacon, draw):
+    for one in (change, pause, resume, remove, *doors, find, history, invite, audit, beacon, draw):
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
@@ -192,6 +194,31 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
     return change
 
 
+def _add_doors(kinds: Commands, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Adds the acts on a room's doors, and returns their parsers."""
+    close = kinds.add_parser(
+        "close", parents=[common], help="take no more users into the line; those in it are still admitted"
+    )
+    close.add_argument(
+        "--until",
+        type=utf8,
+        metavar="TIME",
+        help="reopen by itself then: a moment with a time zone, as 2026-12-01T20:00:00+09:00",
+    )
+    reopen = kinds.add_parser("reopen", parents=[common], help="undo close and sold-out; lifts no pause")
+    sold_out = kinds.add_parser(
+        "sold-out", parents=[common], help="end the line for good: all users in it lose their places"
+    )
+    empty = kinds.add_parser("empty", parents=[common], help="remove all users from the line")
+    acts = {"close": close, "reopen": reopen, "sold-out": sold_out, "empty": empty}
+    for name, parser in acts.items():
+        parser.set_defaults(run=_run, call=partial(_act, name), until=None)
+    for name in ("sold-out", "empty"):
+        acts[name].add_argument("--yes", action="store_true", help="do not ask whether it is meant")
+        acts[name].set_defaults(run=partial(_run_confirmed, name))
+    return list(acts.values())
+
+
 def _add_invite(kinds: Commands, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Adds ``room invite``, and returns its parser."""
     invite = kinds.add_parser(
@@ -233,6 +260,32 @@ def _set(options: argparse.Namespace) -> Call:
 def _change(options: argparse.Namespace, change: dict[str, Any]) -> Call:
     reason = {} if options.reason is None else {"reason": options.reason}
     return "POST", _path(options.room), change | reason
+
+
+def _act(name: str, options: argparse.Namespace) -> Call:
+    given = {"until": options.until, "reason": options.reason}
+    order = {key: value for key, value in given.items() if value is not None}
+    return "POST", f"{_path(options.room)}/{name}", order
+
+
+def _run_confirmed(name: str, options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Makes the call if the operator confirms it, by an option or at the terminal."""
+    if options.yes or (sys.stdin.isatty() and _confirmed(name, options.room)):
+        return _run(options, environ)
+    print(
+        f"gateway room: nothing was sent; {name} needs --yes, or a terminal that confirms it", file=sys.stderr
+    )
+    return 1
+
+
+def _confirmed(name: str, room: str) -> bool:
+    print(
+        f"{name}: every user in the line of room {escaped(room)} loses the place. Type yes: ",
+        end="",
+        file=sys.stderr,
+    )
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() == "yes"
 
 
 def _remove(options: argparse.Namespace) -> Call:

@@ -8,7 +8,7 @@ first; what this package does not serve goes to the aiohttp application, untouch
 ``Content-Length``), without ``Upgrade`` and ``Expect``, whose path has only characters that every reader takes
 literally, for
 
-* a service, by a route without an answer of its own,
+* a service, by a route without an answer or a fallback of its own,
 * the gateway's own calls ``lineup`` and ``status``, or
 * a new stream, which leaves the connection's guard with its first event,
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import NotInQueueAtGate, status_of
-from gateway.api.queue import is_prefetch, issue_pass
+from gateway.api.queue import is_prefetch, issue_pass, refusal_of
 from gateway.auth.csrf import Headers
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS, PASSES, ROOMS, RequestContext
 from gateway.errors import GatewayError, PrefetchRefused, QueueUnavailable, QueueWaiting
@@ -75,13 +75,13 @@ async def _pass_gate(app: web.Application, context: RequestContext, room: str, u
 
 
 def check_place(room: Room, state: State, settings: Settings, renews_only: bool, metrics: Metrics) -> None:
-    """Whether a user in this state passes the gate. Raises QueueWaiting or NotInQueueAtGate if not."""
+    """Whether a user in this state passes the gate. Raises QueueWaiting, NotInQueueAtGate or SoldOut if not."""
     if state.allowed_in or renews_only:
         return
     if state.pending:
         _refuse(room, QueueWaiting(state, retry_after=settings.queue_status_interval_seconds), metrics)
     else:
-        _refuse(room, NotInQueueAtGate(), metrics)
+        _refuse(room, refusal_of(state) or NotInQueueAtGate(), metrics)
 
 
 def note_failure(rooms: Rooms, context: RequestContext, error: GatewayError) -> None:

@@ -27,7 +27,7 @@ class RoomNumbers(Protocol):
     @property
     def capacity(self) -> int: ...
     @property
-    def paused(self) -> bool: ...
+    def paused_by_operator(self) -> bool: ...
     @property
     def rate(self) -> float: ...
     @property
@@ -155,7 +155,7 @@ class RoomMetrics:
         families.registered.labels(room).set_function(self._reader("registered"))
         families.allowed_in.labels(room).set_function(self._reader("allowed_in"))
         families.capacity.labels(room).set_function(self._reader("capacity"))
-        families.paused.labels(room).set_function(self._reader("paused"))
+        families.paused.labels(room).set_function(self._reader("paused_by_operator"))
         families.following.labels(room).set_function(
             lambda: float(self._now is not None and self._now.following is not None)
         )

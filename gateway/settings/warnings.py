@@ -55,6 +55,7 @@ OLDER_PARTS: Final = frozenset(
     | {one.variable for one in NAMES.table if one.part and not one.family}
 )
 """Variables of the older system that settings are composed of; they have no row of their own."""
+_OWN_COOKIES: Final = frozenset({"queue-pass", "visitor", "__Host-visitor"})
 _CHOSEN_ELSEWHERE: Final = frozenset(
     {"CONFIG_SERVER_HEADERS", "CONFIG_SERVER_PASSWORD", "CONFIG_SERVER_TOKEN"}
 )
@@ -268,6 +269,7 @@ def warnings_of_values(settings: Settings) -> list[str]:
     """Warnings about values that contradict each other or are insecure."""
     return [
         *_secrets(settings),
+        *_cookies(settings),
         *_networks(settings),
         *_addresses(settings),
         *_times(settings),
@@ -291,6 +293,14 @@ def _secrets(settings: Settings) -> Iterator[str]:
         yield (
             "MANAGEMENT_READS is token, and neither MANAGEMENT_TOKEN nor OPERATORS_FILE is set, so no one can read "
             "metrics and details of health: set MANAGEMENT_TOKEN"
+        )
+
+
+def _cookies(settings: Settings) -> Iterator[str]:
+    if settings.jwt_cookie_name in _OWN_COOKIES:
+        yield (
+            f"JWT_COOKIE_NAME is {settings.jwt_cookie_name}, the name of a cookie that the gateway itself may set, so "
+            "one would replace the other, and services would not get it: take another name"
         )
 
 

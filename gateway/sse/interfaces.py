@@ -13,7 +13,7 @@ class UserState(Protocol):
 
     @property
     def kind(self) -> str:
-        """Equal to ``REGISTERED``, ``WAITING``, ``ALLOWED_IN`` or ``NONE``."""
+        """Equal to ``REGISTERED``, ``WAITING``, ``ALLOWED_IN``, ``SOLD_OUT`` or ``NONE``."""
 
     @property
     def ticket(self) -> int | None: ...
@@ -64,7 +64,8 @@ class UserEvent(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED``, ``OPERATOR`` or ``MOVED``."""
+        """Why the user was removed: equal to ``LEFT``, ``ABSENT``, ``UNCLAIMED``, ``SOLD_OUT``, ``OPERATOR`` or
+        ``MOVED``."""
 
     @property
     def expires_in(self) -> float:

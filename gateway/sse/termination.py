@@ -9,6 +9,8 @@ from gateway.sse.interfaces import UserEvent, UserState
 
 MOVED: Final = "MOVED"
 """The reason of an event, and the code of a stream's end: the place has become another user's, or another device's."""
+SOLD_OUT: Final = "SOLD_OUT"
+"""Likewise: the room is sold out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ StreamEnd = AllowedIn | StreamRefused
 def concerns(event: UserEvent, ticket: int | None) -> bool:
     """Whether ``event`` is about the user's current place, for a user with this ``ticket``.
 
-    Tickets only grow. An event with a higher ticket is about a newer place of the same user that this stream does not
-    know yet. An event with a lower ticket is about a place that the user no longer holds.
+    An event with a higher ticket is about a newer place of the same user that this stream does not know yet. An event
+    with a lower ticket is about a place that the user no longer holds, unless the user has just got the place of
+    another user: tickets only grow otherwise.
     """
     return event.ticket is not None and event.ticket >= (ticket or 0)
 
@@ -51,6 +54,8 @@ def of_event(event: UserEvent) -> StreamEnd:
     """How a stream that ``event`` concerns ends."""
     if event.kind == "ADMITTED":
         return AllowedIn(event.expires_in, event.claim_by)
+    if event.reason == SOLD_OUT:
+        return StreamRefused(SOLD_OUT)
     if event.reason == MOVED:
         return StreamRefused(MOVED)
     return StreamRefused("REMOVED", event.reason)
@@ -67,6 +72,8 @@ def of_state(state: UserState, pending_event: UserEvent | None) -> StreamEnd | N
             if pending_event is not None and concerns(pending_event, state.ticket)
             else None
         )
+    if state.kind == SOLD_OUT:
+        return StreamRefused(SOLD_OUT)
     if state.kind != "NONE":
         return AllowedIn(state.expires_in, state.claim_by)
     if pending_event is not None and pending_event.kind == "REMOVED":

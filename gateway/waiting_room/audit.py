@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from gateway.waiting_room.rules import DEFAULTS, MILLISECOND_NAMES, RULE_NAMES, shown
+from gateway.waiting_room.rules import DEFAULTS, MILLISECOND_NAMES, RULE_NAMES, moment_text, shown
 
 MAX_ENTRIES: Final = 1000
 """Entries that a room keeps; ``includes/audit.lua`` has the same number."""
@@ -14,9 +15,9 @@ MAX_ENTRIES: Final = 1000
 class AuditEntry(NamedTuple):
     """One change of an operator.
 
-    ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume``, ``remove`` or ``beacon``.
-    ``setting`` is empty unless the change is of a setting, and ``user`` unless it is of a user. ``before`` and
-    ``after`` are written as an operator would write them.
+    ``at`` in epoch milliseconds. ``act``: ``set``, ``lift``, ``pause``, ``resume``, ``close``, ``reopen``,
+    ``sold-out``, ``empty``, ``remove`` or ``beacon``. ``setting`` is empty unless the change is of a setting, and
+    ``user`` unless it is of a user. ``before`` and ``after`` are written as an operator would write them.
     """
 
     at: int
@@ -42,7 +43,7 @@ def _entry(fields: Sequence[bytes]) -> AuditEntry:
     return AuditEntry(
         int(at) if at.isascii() and at.isdecimal() else 0,
         found.get("by", ""),
-        found.get("act", ""),
+        found.get("act", "").replace("_", "-"),
         _SETTINGS.get(setting, setting),
         found.get("user", ""),
         _value(setting, found.get("from", "")),
@@ -64,4 +65,7 @@ def _value(setting: str, stored: str) -> str:
         return shown(setting, getattr(DEFAULTS, setting))
     if (setting == "duration_ms" or setting in MILLISECOND_NAMES) and stored.isascii() and stored.isdecimal():
         return shown(setting, int(stored) / 1000)
-    return stored
+    return _UNTIL.sub(lambda until: moment_text(int(until[0]) / 1000), stored) if not setting else stored
+
+
+_UNTIL: Final = re.compile(r"(?<=^closed until )[0-9]{1,15}$")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.waiting_room.rules import DEFAULTS, Prequeue, RoomRules
+from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, Prequeue, RoomRules, Value, parse_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,19 @@ class ConfiguredLimits:
     """Who gave each of ``rules``: ``file`` or ``environment``; without an entry the built-in default holds."""
     prequeue: Prequeue = field(default_factory=Prequeue)
     """What a pre-queue that this instance begins is like."""
+
+    def in_force(self, rules: bytes | None, operator_rules: bytes | None) -> dict[str, tuple[Value, str]]:
+        """Each setting of ``RoomRules``: the value in force, and who gave it (``operator``, ``file``, ``environment``,
+        ``default``). ``rules`` and ``operator_rules``: as Redis has them."""
+        own = self.rules.as_text() if rules is None else rules.decode("utf-8", "replace")
+        values, operators = parse_rules(own), parse_rules((operator_rules or b"").decode("utf-8", "replace"))
+        return {
+            name: (
+                values.get(name, getattr(DEFAULTS, name)),
+                "operator" if name in operators else self.sources.get(name, "default"),
+            )
+            for name in RULE_NAMES
+        }
 
 
 @dataclass(frozen=True, slots=True)

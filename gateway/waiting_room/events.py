@@ -25,13 +25,14 @@ PING_SECONDS = 5.0
 QUIET_SECONDS = 5.0
 """A lost connection for events is logged only after this many seconds."""
 
-Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "OPERATOR", "MOVED"]
+Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "SOLD_OUT", "OPERATOR", "MOVED"]
 
 _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] = {
     "ADMITTED": ("ADMITTED", None),
     "LEFT": ("REMOVED", "LEFT"),
     "ABSENT": ("REMOVED", "ABSENT"),
     "UNCLAIMED": ("REMOVED", "UNCLAIMED"),
+    "SOLD_OUT": ("REMOVED", "SOLD_OUT"),
     "OPERATOR": ("REMOVED", "OPERATOR"),
     "MOVED": ("REMOVED", "MOVED"),
 }

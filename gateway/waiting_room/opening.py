@@ -97,7 +97,8 @@ class _Order(NamedTuple):
 class Opener:
     """Does for one room what its scripts can't. Every method raises QueueUnavailable.
 
-    ``command`` sends one command to Redis; ``prequeue`` returns what this instance is configured with.
+    ``command`` sends one command to Redis; ``prequeue`` returns what this instance is configured with, None if the room
+    has no pre-queue in its configuration.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Opener:
         keys: RoomKeys,
         call: Call,
         command: Callable[..., Awaitable[Any]],
-        prequeue: Callable[[], Prequeue],
+        prequeue: Callable[[], Prequeue | None],
     ) -> None:
         self._keys = keys
         self._call = call
@@ -127,10 +128,13 @@ class Opener:
             except Exception:
                 log.exception("room %s: the opening did not go on", self._keys.room)
 
-    async def begin(self) -> None:
-        """Begins the pre-queue, unless another instance has begun it or it is too early."""
-        secret = secrets.token_bytes(SECRET_BYTES)
+    async def begin(self) -> bool:
+        """Begins the pre-queue, unless another instance has begun it or it is too early. Returns whether this instance
+        may: one without this pre-queue in its configuration does not know whether there is to be a draw."""
         given = self._prequeue()
+        if given is None:
+            return False
+        secret = secrets.token_bytes(SECRET_BYTES)
         await self._call(
             "gather",
             given.order,
@@ -140,18 +144,17 @@ class Opener:
             given.beacon,
             extra_keys=(self._keys.draw, self._keys.drawn),
         )
+        return True
 
     async def lined_up(
         self, entries: Sequence[Entry], line_up: Callable[[Sequence[Entry]], Awaitable[list[State]]]
     ) -> list[State]:
-        """What ``line_up`` answers for ``entries``. If it finds that the pre-queue has not begun, begins it first."""
+        """What ``line_up`` answers for ``entries``. If it finds that the pre-queue has not begun, begins it first. The
+        answers are UNPREPARED for users who have to ask again, because another instance has to begin it."""
         states = await line_up(entries)
         early = [at for at, state in enumerate(states) if state.kind is StateKind.UNPREPARED]
-        if early:
-            await self.begin()
+        if early and await self.begin():
             again = await line_up([entries[at] for at in early])
-            if any(state.kind is StateKind.UNPREPARED for state in again):
-                raise QueueUnavailable("the pre-queue could not be begun")
             for at, state in zip(early, again, strict=True):
                 states[at] = state
         return states

@@ -26,13 +26,10 @@ from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.rules import (
-    DEFAULTS,
-    RULE_NAMES,
     SCHEMA,
     Mode,
     Value,
     change_text,
-    parse_rules,
 )
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import (
@@ -59,6 +56,7 @@ GATEWAY = "gateway"
 """The name in the audit for changes that no operator made."""
 
 What = Literal["slot", "line", "both"]
+DoorAct = Literal["close", "reopen", "sold_out", "empty"]
 Question = Literal["lineup", "status", "enter"]
 """The calls that are answered with a user's state."""
 
@@ -66,7 +64,7 @@ _SHOWING_OPENINGS = frozenset({"sweep", "beacon"})
 """Scripts after which this instance looks whether an opening needs work. The others are called too often for that, and
 by every instance."""
 
-_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "move"})
+_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors", "move"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
@@ -128,7 +126,7 @@ class Room:
             keys,
             partial(self._run, link="opening"),
             self._link("opening").call,
-            lambda: self.limits.prequeue,
+            lambda: self.limits.prequeue if self.limits.rules.prequeue else None,
         )
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 
@@ -261,6 +259,20 @@ class Room:
             reason,
             link="sweep",
             extra_keys=(self.keys.audit,),
+        )
+        return parse_summary(reply[0])
+
+    async def set_doors(
+        self, act: DoorAct, *, until: int = 0, by: str = GATEWAY, reason: str = ""
+    ) -> Summary:
+        """An operator closes the room, reopens it, says that it is sold out, or removes all users from the line.
+        ``until``: to close until this moment, in epoch milliseconds; 0: until the room is reopened. ``by`` and
+        ``reason`` are for the audit.
+
+        If many users lose their places, some do so after the call, in further steps.
+        """
+        reply = await self._run(
+            "doors", act, until or "", by, reason, link="sweep", extra_keys=(self.keys.audit,)
         )
         return parse_summary(reply[0])
 
@@ -437,14 +449,9 @@ class Room:
         extra_keys: Sequence[str] = (),
         replication: Replication | None = None,
     ) -> list[State]:
+        arguments = (*options, *users)
         reply = await self._run(
-            script,
-            *options,
-            *users,
-            size=len(users),
-            link=link,
-            extra_keys=extra_keys,
-            replication=replication,
+            script, *arguments, size=len(users), link=link, extra_keys=extra_keys, replication=replication
         )
         summary = parse_summary(reply[0])
         if summary.mode == "off":
@@ -524,17 +531,7 @@ class Room:
             stored = await self._link("statuses").call("HMGET", self.keys.settings, "rules", "operator_rules")
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
-        texts = [b"" if text is None else text for text in stored]
-        in_force, operators = (parse_rules(text.decode("utf-8", "replace")) for text in texts)
-        if stored[0] is None:
-            in_force = parse_rules(self.limits.rules.as_text())
-        return {
-            name: (
-                in_force.get(name, getattr(DEFAULTS, name)),
-                "operator" if name in operators else self.limits.sources.get(name, "default"),
-            )
-            for name in RULE_NAMES
-        }
+        return self.limits.in_force(*stored)
 
     def _note_summary(self, summary: Summary) -> None:
         # Replies come over several connections, so an older one may come last.

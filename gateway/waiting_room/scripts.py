@@ -13,6 +13,7 @@ NAMES = (
     "beacon",
     "beat",
     "configure",
+    "doors",
     "drain",
     "draw",
     "find",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from enum import IntEnum, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Any, Final, NamedTuple, get_args
 
 from gateway.waiting_room.rules import Mode
@@ -37,6 +37,8 @@ class StateKind(StrEnum):
     """The room takes no lineups; a lineup changed nothing."""
     UNPREPARED = "UNPREPARED"
     """The pre-queue has to be begun first; a lineup changed nothing."""
+    SOLD_OUT = "SOLD_OUT"
+    """The room is sold out, and the user is not inside."""
 
 
 class Left(IntEnum):
@@ -45,6 +47,17 @@ class Left(IntEnum):
     NOTHING = 0
     SLOT = 1
     PLACE = 2
+
+
+class Doors(IntFlag):
+    """What operators have said of a room's doors; ``includes/summary.lua`` has the same numbers."""
+
+    CLOSED = 1
+    """Users without a place can't line up."""
+    SOLD_OUT = 2
+    """No user outside has a place or gets one."""
+    PAUSED = 4
+    """No user is admitted."""
 
 
 class Reserved(IntEnum):
@@ -186,6 +199,15 @@ class Summary(NamedTuple):
     """What the gate does."""
     opening: Opening | None = None
     """None for a room without opening times and pre-queue."""
+
+    doors: Doors = Doors(0)
+    closed_until: int = 0
+    """When a room that an operator has closed opens by itself, in epoch milliseconds; 0: no moment is set."""
+
+    @property
+    def paused_by_operator(self) -> bool:
+        """An operator has paused the room."""
+        return Doors.PAUSED in self.doors
 
     @property
     def registered(self) -> int:
@@ -364,6 +386,8 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         next_token=reply[26] / 1000,
         mode=_MODES[reply[27]],
         opening=_parse_opening(reply[28]),
+        doors=Doors(reply[29]),
+        closed_until=reply[30],
     )
 
 

@@ -20,8 +20,8 @@ local function seen_in_line(user, seen_ms)
 end
 
 -- Codes of a caller's state; waiting_room/state.py has the same names.
-local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE, REGISTERED, CLOSED, UNPREPARED
-  = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE = 0, 1, 2, 3, 4, 5, 6, 7
+local REGISTERED, CLOSED, UNPREPARED, SOLD_OUT = 8, 9, 10, 11
 
 -- One user's answer: {code, ticket, position, waiting in all, milliseconds left of the session, or until the user may line
 -- up again}. A sixth element is until when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of

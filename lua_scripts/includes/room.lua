@@ -74,7 +74,8 @@ end
 -- The numbers that every call needs. Reading them checks the types of their keys, too.
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
-local stored_limits = redis.pcall('HMGET', settings, 'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'opening')
+local stored_limits = redis.pcall('HMGET', settings,
+  'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'opening', 'doors')
 local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
 
 do
@@ -131,6 +132,7 @@ end
 
 local stored_capacity, stored_duration = limit(stored_limits[1], 0), limit(stored_limits[2], 1)
 local capacity, duration = stored_capacity or default_capacity, stored_duration or default_duration
+-- Whether no user is admitted: an operator has paused the room, or see read_doors.
 local paused = stored_limits[3] == '1'
 
 -- Whether an older system runs beside the gateways, as the last sweep found. If so, that system sweeps, and it admits
@@ -167,7 +169,7 @@ end
 -- parts of a token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
 -- max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
 -- milliseconds that a session lasts if the user makes no gated call, from the admission on; opens_at, closes_at and
--- prequeue, in milliseconds. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
+-- prequeue, in milliseconds; without_moment: opens_at is not given, not even as 0. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
 -- under_way: its users are being put in line, see includes/opening.lua.
 local rule = { registered = registered }
 local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
@@ -177,6 +179,7 @@ local function read_rules()
   rule.history_ms = 3600000
   rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms = 60000, 1800000, 0, 0
   rule.refill, rule.opens_at, rule.closes_at, rule.prequeue = nil, 0, 0, 0
+  rule.without_moment = true
   rule.keeps_place, rule.max_waiting, rule.lineups, rule.mode = false, 0, 0, 0
   if rules ~= '' then
     local given = rules_of(rules)
@@ -185,7 +188,7 @@ local function read_rules()
     rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
     rule.history_ms = limit(given.history, 0) or rule.history_ms
     rule.opens_at, rule.closes_at = limit(given.opens_at, 0) or 0, limit(given.closes_at, 0) or 0
-    rule.prequeue = limit(given.prequeue, 0) or 0
+    rule.prequeue, rule.without_moment = limit(given.prequeue, 0) or 0, not limit(given.opens_at, 0)
     local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
     rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
     rule.keeps_place, rule.mode = given.relineup == 'keep', MODES[given.mode or ''] or 0
@@ -252,6 +255,26 @@ local function write_rules(text)
   end
 end
 
+-- What operators have said of a room's doors, as text in settings, in the form of the rules; no text: they are open.
+-- closed: if 1, users without a place can't line up; until: the moment (ms) from which on they can again, if there is one;
+-- sold_out: if 1, users outside lose their places, and get none; emptying, emptied_at, emptied_number: users in line with a
+-- ticket up to this one, users parked up to this moment (ms), and users with registrations up to this one lose them.
+-- Puts all of these into the table rule. No user is admitted while any lose their places, or while the room is sold out.
+local function read_doors(text)
+  local given = rules_of(text)
+  local till = limit(given['until'], 0)
+  rule.closed = given.closed == '1' and not (till and till <= now)
+  rule.closed_until = rule.closed and till or 0
+  rule.sold_out = given.sold_out == '1'
+  rule.emptying = rule.sold_out and EXACT or limit(given.emptying, 0)
+  rule.emptied_at = rule.sold_out and EXACT or limit(given.emptied_at, 0) or 0
+  rule.emptied_number = rule.sold_out and EXACT or limit(given.emptied_number, 0) or 0
+  paused = stored_limits[3] == '1' or rule.under_way or rule.emptying ~= nil
+end
+if stored_limits[7] then
+  read_doors(stored_limits[7])
+end
+
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 
 -- Whether the next user in line has an open stream at a gateway, so that the gateway can notify the user.
@@ -278,9 +301,9 @@ local function as_ticket(score)
   return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
 end
 
--- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, OPERATOR or MOVED; people: list of {user, ticket as
--- text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given; claim_by: until
--- when (ms) they must claim the slot, if they must.
+-- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, SOLD_OUT, OPERATOR or MOVED; people: list of
+-- {user, ticket as text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given;
+-- claim_by: until when (ms) they must claim the slot, if they must.
 local function tell(event, people, left, claim_by)
   if #people > 0 then
     redis.call('PUBLISH', channel, cjson.encode({

@@ -57,10 +57,15 @@ local function declare_rules()
   end
 end
 
--- An operator changes settings. lift: first drops what operators have set.
+-- An operator changes settings. lift: first drops what operators have set, but not the moment of opening while users
+-- register: with another moment the room might open at once, and that can't be undone.
 local function change_rules(text, lift)
   local stored = redis.call('HMGET', settings, 'declared_rules', 'operator_rules')
-  local operators = rules_of(not lift and stored[2] or '')
+  local operators = rules_of(stored[2] or '')
+  if lift then
+    local gathers = rule.opening and rule.opening.phase == 'gathering'
+    operators = { opens_at = gathers and operators.opens_at or nil }
+  end
   for name, value in string.gmatch(text, '([%w_]+)=(%S*)') do
     operators[name] = value ~= '' and value or nil
   end

@@ -135,7 +135,7 @@ local function opening_numbers()
   if rule.under_way then
     opens_at = opening.value
   elseif phase == 'gathering' then
-    due = math.max(1, opens_at - now)
+    due = rule.without_moment and 0 or math.max(1, opens_at - now)
   elseif way == 'gather' then
     due = 1
   elseif way == 'closed' and rule.prequeue > 0 and opens_at > now then
@@ -154,10 +154,10 @@ end
 -- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
 --  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed, registrations,
 --  waits, stays: by this call, ages,
---  following, parked, next token in ms, mode, opening}
+--  following, parked, next token in ms, mode, opening, doors, closed until in ms}
 -- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed(); opening: see
 -- opening_numbers().
--- mode: 0 on, 1 off, 2 observe.
+-- mode: 0 on, 1 off, 2 observe. doors: 1 closed, 2 sold out, 4 paused by an operator, added up. closed until: 0: no moment.
 -- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
 -- more: there is work left that one call may not do; call the sweep at once.
 local function summary(unfinished)
@@ -179,10 +179,12 @@ local function summary(unfinished)
   keep_history()
   local more = unfinished or slots_for_the_line()
   local rate, abandon_rate = rates()
+  local doors = (rule.closed and 1 or 0) + (rule.sold_out and 2 or 0) + (stored_limits[3] == '1' and 4 or 0)
   return {
     waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
     done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
     done.parkings, done.returns, done.lapsed, done.unclaimed, done.registrations, waits, stays, ages(), followed(),
-    parked_count, next_token(), rule.mode, opening_numbers(),
+    parked_count, next_token(), rule.mode, opening_numbers(), doors,
+    rule.closed_until or 0,
   }
 end

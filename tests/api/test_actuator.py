@@ -136,6 +136,8 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
         "capacity": 3,
         "durationSeconds": 30.0,
         "paused": False,
+        "closed": False,
+        "soldOut": False,
         "waiting": 1,
         "parked": 0,
         "registered": 0,

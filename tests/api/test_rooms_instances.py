@@ -61,5 +61,8 @@ async def test_an_instance_that_died_or_reports_nothing_is_not_listed(
     await eventually(lambda: redis.exists(f"gw:{{default}}:about:{mine}"))
     await redis.zadd("gw:{default}:instances", {"dead": 1, "odd": 1, "older": 9e15})
     await redis.set("gw:{default}:about:odd", "many streams")
-    assert set(await instances(one)) == {mine}
+    shown = set(await instances(one))
+    # On a busy machine the instance may have taken another name; the first one is listed until its report ends.
+    assert mine in shown
+    assert shown.isdisjoint({"dead", "odd", "older"})
     assert 0 < await redis.pttl(f"gw:{{default}}:about:{mine}") <= 10_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import re
@@ -666,6 +667,14 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
         "set --capacity 1 --reason more",
         ("POST", "/actuator/rooms/default", {"capacity": 1, "reason": "more"}),
     ),
+    ("close", ("POST", "/actuator/rooms/default/close", {})),
+    (
+        "close --until 2126-12-01T20:00:00+09:00 --reason soon",
+        ("POST", "/actuator/rooms/default/close", {"until": "2126-12-01T20:00:00+09:00", "reason": "soon"}),
+    ),
+    ("reopen --room vip", ("POST", "/actuator/rooms/vip/reopen", {})),
+    ("sold-out --yes", ("POST", "/actuator/rooms/default/sold-out", {})),
+    ("empty --yes --reason rain", ("POST", "/actuator/rooms/default/empty", {"reason": "rain"})),
     ("pause --reason why", ("POST", "/actuator/rooms/default", {"paused": True, "reason": "why"})),
     ("find al/ice", ("GET", "/actuator/rooms/default/users?id=al%2Fice", None)),
     ("set --history 0", ("POST", "/actuator/rooms/default", {"history": "0"})),
@@ -684,6 +693,57 @@ def test_operators_commands_make_their_call_with_the_token(
     method, path, sent = call
     assert management.asked == [(method, path, "Bearer t0ken", sent)]
     assert "capacity               5" in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """A standard input that is a terminal, or none."""
+
+    def __init__(self, typed: str, is_one: bool = True) -> None:
+        super().__init__(typed)
+        self.is_one = is_one
+
+    def isatty(self) -> bool:
+        return self.is_one
+
+
+@pytest.mark.parametrize("act", ["sold-out", "empty"])
+@pytest.mark.parametrize(
+    ("typed", "terminal", "sent"),
+    [
+        ("yes\n", True, True),
+        ("YES", True, True),
+        ("no\n", True, False),
+        ("", True, False),
+        ("yes\n", False, False),
+    ],
+)
+def test_what_takes_places_away_is_confirmed_or_nothing_is_sent(
+    act: str,
+    typed: str,
+    terminal: bool,
+    sent: bool,
+    management: Management,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    management.answer = {"success": True, "message": "fine", "data": ROOM}
+    monkeypatch.setattr("sys.stdin", Terminal(typed, terminal))
+    environ = {"MANAGEMENT_TOKEN": "t"}
+    assert run("room", act, "--room", "vip", "--url", management.url, environ=environ) == (0 if sent else 1)
+    assert bool(management.asked) is sent
+    said = capsys.readouterr().err
+    assert ("in the line of room vip loses the place" in said) is terminal
+    assert ("nothing was sent" in said) is not sent
+
+
+def test_the_time_at_which_a_room_opens_is_shown_for_people(
+    management: Management, capsys: pytest.CaptureFixture[str]
+) -> None:
+    management.answer = {"success": True, "data": [ROOM | {"opensAt": 1767225600000}]}
+    assert run("room", "show", "--url", management.url) == 0
+    assert "opensAt                2026-01-01T00:00:00Z\n" in capsys.readouterr().out
+    assert run("room", "show", "--json", "--url", management.url) == 0
+    assert json.loads(capsys.readouterr().out)[0]["opensAt"] == 1767225600000
 
 
 def test_a_users_history_is_shown_in_words_and_with_nothing_that_a_terminal_obeys(

@@ -47,7 +47,13 @@ PAGES = (
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def by_cookie(package_gateways: Gateways) -> AsyncIterator[Pair]:
     """Gateways where the cookie ``session`` counts on every call, behind a trusted proxy, with passes."""
-    settings = {"jwt_cookie_name": "session", "jwt_cookie_calls": "all", "pass": "true"}
+    # A busy machine must not take Redis for away at one gateway and not at the other.
+    settings = {
+        "redis_timeout_seconds": "10",
+        "jwt_cookie_name": "session",
+        "jwt_cookie_calls": "all",
+        "pass": "true",
+    }
     async with paired(package_gateways, ROUTES_WITH_RULES, trusted_proxies="127.0.0.0/8", **settings) as pair:
         yield pair
 

@@ -1,4 +1,4 @@
-"""Modes and bounds of rooms: both gateways decide the same."""
+"""Modes, bounds and doors of rooms: both gateways decide the same."""
 
 from __future__ import annotations
 
@@ -86,3 +86,24 @@ async def test_bounds(package_gateways: Gateways) -> None:
             assert tuple(got) == (statuses or (b"200", b"200"))
         outcome = await pair.compare(one("POST /api/v1/queue/lineup", pair.bearer("behind")))
         assert outcome.got[9:12] == b"429"
+
+
+async def test_doors(package_gateways: Gateways) -> None:
+    async with paired(package_gateways, ROUTES) as pair:
+        for user in USERS[:2]:
+            await pair.compare(one("POST /api/v1/queue/lineup", pair.bearer(user)))
+        expected = {
+            "close": (b"503", b"404", b"403"),
+            "sold_out": (b"410",) * 3,
+            "reopen": (b"200", b"200", b"429"),
+        }
+        for act, statuses in expected.items():
+            for side in (pair.fast, pair.plain):
+                side.random = re.compile(rb"(?<=\r\nRetry-After: )\d+")
+                await side.gateway.app[ROOMS]["default"].set_doors(act)  # type: ignore[arg-type]
+            outcomes = await pair.compare_all([one(call, pair.bearer("new")) for call in CALLS[:3]])
+            assert tuple(outcome.got[9:12] for outcome in outcomes) == statuses
+            await pair.compare_all([one(call, pair.bearer(user)) for call in CALLS for user in USERS])
+            await pair.compare(
+                one("GET /api/v1/queue/stream", pair.bearer("inside"), b"Connection: close\r\n")
+            )

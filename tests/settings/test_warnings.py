@@ -321,6 +321,11 @@ def test_an_environment_remembers_what_it_was_asked_for() -> None:
     ("environ", "said"),
     [
         ({"MANAGEMENT_TOKEN": "hunter2"}, "MANAGEMENT_TOKEN has 7 characters"),
+        (
+            {"JWT_COOKIE_NAME": "visitor"},
+            "JWT_COOKIE_NAME is visitor, the name of a cookie that the gateway itself",
+        ),
+        ({"JWT_COOKIE_NAME": "queue-pass"}, "JWT_COOKIE_NAME is queue-pass"),
         ({"IDENTITY_HMAC_SECRET": "hunter2"}, "IDENTITY_HMAC_SECRET has 7 characters"),
         ({"CONFIG_SERVER_WEBHOOK_SECRET": "hunter2"}, "CONFIG_SERVER_WEBHOOK_SECRET has 7 characters"),
         ({"MANAGEMENT_READS": "token"}, "set MANAGEMENT_TOKEN"),

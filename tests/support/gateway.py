@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway.app import create_app
-from gateway.context import ROOMS
+from gateway.context import CONFIGURATION, ROOMS, VISITORS
 from gateway.serve import runner_of
 from gateway.server.connection import Guard
 from gateway.server.listener import Server
@@ -282,6 +282,8 @@ class Gateways:
             ) as session,
         ):
             await app[ROOMS].subscription.listening.wait()
+            if app[CONFIGURATION].tables.current.table.visitor_rooms:
+                await eventually(lambda: app[VISITORS].known)
             yield Running(base, app, runner, session, self.issuer, self.keys, routes_file)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS = range(7)
+NOT_ELIGIBLE, REGISTERED, CLOSED, UNPREPARED, SOLD_OUT = range(7, 12)
 NOTHING, SLOT, PLACE = range(3)
 BLIND = 5_000
 
@@ -90,6 +91,12 @@ class Model:
         """User -> when, what, why, and with which ticket; the last 50."""
         self.override = False
         self.paused = False
+        self.closed = False
+        self.opens_at = 0
+        """When a closed room opens by itself; 0: never."""
+        self.sold_out = False
+        self.emptying: tuple[int, int] | None = None
+        """The highest ticket, and the last moment of parking, of those who are still to be removed."""
         self.out_of_memory = False
         self.counter = 0
         self.line: list[tuple[str, int]] = []
@@ -150,9 +157,17 @@ class Model:
         """Whether a call that ends like this has to be followed by another at once."""
         return self.unfinished or self._could_promote()
 
+    @property
+    def admits_none(self) -> bool:
+        return self.paused or self.sold_out or self.emptying is not None
+
+    @property
+    def takes_none(self) -> bool:
+        return self.closed and not 0 < self.opens_at <= self.now
+
     def _could_promote(self) -> bool:
         free = len(self.inside) < self.capacity and self.bucket.whole(self.now) > 0
-        return not self.paused and free and bool(self.line)
+        return not self.admits_none and free and bool(self.line)
 
     # What a script's call does
 
@@ -166,9 +181,11 @@ class Model:
         """Unless the user has done so too often."""
         most, times = self.lineups_per_minute, self.lineups.get(user, [])
         if most and len(times) >= most and self.now - times[-most] < MINUTE:
+            if not self._come_back(user) and self.position(user):
+                self.seen[user] = self.now
             return (TOO_MANY_LINEUPS, 0, 0, len(self.line), times[-most] + MINUTE - self.now)
         answer = self._line_up(user, relineup)
-        if most and answer[0] not in (FULL, ROOM_FULL):
+        if most and answer[0] <= ADMITTED:
             # What was forgotten while a lower number held counts no longer.
             self.lineups[user] = [*times, self.now][-most:]
         return answer
@@ -181,17 +198,21 @@ class Model:
                 return self._inside(user, ADMITTED)
         if self.live(user):
             return self._inside(user, ALLOWED_IN)
+        if self.sold_out:
+            return (SOLD_OUT, 0, 0, len(self.line), 0)
         if self._come_back(user):
             return self._inside(user, ADMITTED) if self.live(user) else self._waiting(user)
         position = self.position(user)
         if position and relineup == "keep":
             self.seen[user] = self.now
             return self._waiting(user)
+        if self.takes_none and not position:
+            return (CLOSED, 0, 0, len(self.line), 0, self.opens_at)
         if self.out_of_memory and not position:
             return (FULL, 0, 0, len(self.line), 0)
         full = len(self.inside) >= self.capacity or self._admissions_left == 0
         full = full or self.bucket.whole(self.now) == 0
-        if position or self.paused or self.line or full:
+        if position or self.admits_none or self.line or full:
             if not position and self.max_waiting and len(self.line) + len(self.parked) >= self.max_waiting:
                 return (ROOM_FULL, 0, 0, len(self.line), 0)
             self.line = [place for place in self.line if place[0] != user]
@@ -219,7 +240,7 @@ class Model:
         self._lapse(users)
         answers = []
         for user in users:
-            if not self.live(user):
+            if not self.live(user) and not self.sold_out:
                 self._come_back(user)
             if self.live(user):
                 self.inside[user] = self.now
@@ -253,6 +274,8 @@ class Model:
         return (-1,)
 
     def _look(self, user: str, sighting: bool) -> Answer:
+        if self.sold_out and not self.live(user):
+            return (SOLD_OUT, 0, 0, len(self.line), 0)
         self._come_back(user)
         if self.live(user):
             return self._inside(user, ALLOWED_IN)
@@ -371,7 +394,7 @@ class Model:
         for user in held:
             self._evict(user)
         gone = []
-        if absent and watched:
+        if absent and watched and not self.sold_out and not self.emptying:
             gone = [user for user in by_age(self.seen) if self.now - self.seen[user] >= absent]
         gone = gone[: most - len(over) - len(held)]
         for user in gone:
@@ -381,8 +404,10 @@ class Model:
                 self._park(user)
             else:
                 self._evict(user)
+        looked = len(over) + len(held) + len(gone)
+        looked += self._end_places(most - looked)
         self._promote()
-        self.unfinished = len(over) + len(held) + len(gone) >= most
+        self.unfinished = looked >= most
         self._forget()
 
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
@@ -396,6 +421,38 @@ class Model:
         self.duration = self.duration if duration is None else duration
         self.paused = self.paused if paused is None else paused
         self._promote()
+
+    def doors(self, act: str, until: int = 0) -> None:
+        self._begin()
+        if act == "close":
+            self.closed, self.opens_at = True, until
+        elif act == "reopen":
+            self.closed = self.sold_out = False
+        elif act == "sold_out":
+            self.sold_out = True
+        else:
+            tickets = [*(ticket for _, ticket in self.line), *(ticket for ticket, _ in self.parked.values())]
+            self.emptying = max([self.counter, *tickets]), self.now
+        self._end_places(self.most)
+        self._promote()
+        ending = self.sold_out or self.emptying is not None
+        self.unfinished = ending and bool(self.line or self.parked)
+
+    def _end_places(self, most: int) -> int:
+        """Some of those who lose their places do so now. Returns how many."""
+        if most <= 0 or not (self.sold_out or self.emptying):
+            return 0
+        ticket, parked_at = (float("inf"),) * 2 if self.sold_out else self.emptying or (0, 0)
+        users = [user for user, own in self.line if own <= ticket]
+        parked = sorted(self.parked, key=lambda user: (self.parked[user][1], user))
+        users += [user for user in parked if self.parked[user][1] <= parked_at]
+        for user in users[:most]:
+            why = "SOLD_OUT" if self.sold_out else "OPERATOR"
+            self._note(user, "REMOVED", why, self._remove(user, why))
+            self.tally["removed"] += 1
+        if not self.sold_out and len(users) < most:
+            self.emptying = None
+        return len(users[:most])
 
     def set_rate(self, rate: str) -> None:
         self._begin()

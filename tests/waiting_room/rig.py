@@ -96,7 +96,7 @@ class Rig:
         self.set_clock(self.now + by)
 
     def run(self, name: str, *args: Any, keys: Iterable[str] = ()) -> Reply:
-        if name in {"leave", "limits"}:
+        if name in {"leave", "limits", "doors"}:
             keys = (self.keys.audit, *keys)
             by_user = name == "leave" and args[:1] == ("LEFT",)
             author = ("", "") if by_user else self.author
@@ -177,6 +177,9 @@ class Rig:
     ) -> Summary:
         pause = "" if paused is None else int(paused)
         return self.run("limits", capacity, duration, pause, int(lift), rules).summary
+
+    def doors(self, act: str, until: int | str = "") -> Summary:
+        return self.run("doors", act, until).summary
 
     def gather(self, order: str = "arrival", beacon: str = "", salt_key: str = "5a" * 32) -> Summary:
         """An instance begins the pre-queue."""

@@ -25,6 +25,7 @@ class Seen(NamedTuple):
     capacity: int
     duration: int
     paused: bool
+    """Nobody is admitted."""
     override: bool
     tally: dict[str, int]
     parked: dict[str, tuple[int, int]]
@@ -50,7 +51,7 @@ def look(rig: Rig) -> Seen:
         pipe.zrange(keys.since, 0, -1, withscores=True)
         pipe.hgetall(keys.streams)
         pipe.get(keys.counter)
-        pipe.hmget(keys.settings, "capacity", "duration_ms", "paused", "override")
+        pipe.hmget(keys.settings, "capacity", "duration_ms", "paused", "override", "doors")
         pipe.hgetall(keys.tally)
         pipe.zrange(keys.parked, 0, -1, withscores=True)
         pipe.zrange(keys.tickets, 0, -1, withscores=True)
@@ -58,7 +59,7 @@ def look(rig: Rig) -> Seen:
         pipe.zrange(keys.missed, 0, -1, withscores=True)
         found = pipe.execute()
     line, inside, activity, absent, since, streams, counter, settings, tally, parked, tickets = found[:11]
-    capacity, duration, paused, override = settings
+    capacity, duration, paused, override, doors = settings
     return Seen(
         line=dict(line),
         inside=inside,
@@ -69,7 +70,7 @@ def look(rig: Rig) -> Seen:
         counter=counter,
         capacity=int(rig.capacity if capacity is None else capacity),
         duration=int(rig.duration if duration is None else duration),
-        paused=paused == "1",
+        paused=paused == "1" or any(word in (doors or "") for word in ("sold_out", "emptying")),
         override=override == "1",
         tally={name: int(count) for name, count in tally.items()},
         parked={user: (int(dict(tickets)[user]), int(at)) for user, at in parked},

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.waiting_room.scripts import _source, load_all
-from gateway.waiting_room.state import Summary
+from gateway.waiting_room.state import Doors, Summary
 from tests.waiting_room.model import Bucket, Model
 from tests.waiting_room.rig import CLOCK, START, WAITING, Rig, connect
 from tests.waiting_room.rules import Seen, assert_rules, assert_step, look
@@ -212,6 +212,15 @@ class Beside(Driver):
         self.model.reopen(batch)
         self.same(reply)
 
+    @rule(act=st.sampled_from(["close", "reopen", "reopen", "sold_out", "empty"]), after=st.none() | steps)
+    def doors(self, act: str, after: int | None) -> None:
+        until = self.rig.now + after if act == "close" and after else 0
+        reply = self.call("doors", act, until or "")
+        self.model.doors(act, until)
+        self.same(reply)
+        assert (Doors.CLOSED in reply.summary.doors) is self.model.takes_none
+        assert (Doors.SOLD_OUT in reply.summary.doors) is self.model.sold_out
+
     @rule(rate=rates)
     def admissions_have_a_rate(self, rate: str) -> None:
         self.model.set_rate(rate)
@@ -379,7 +388,7 @@ class Beside(Driver):
         assert seen.missed == model.missed
         assert int(seen.counter or 0) == model.counter
         assert (seen.capacity, seen.duration) == (model.capacity, model.duration)
-        assert (seen.paused, seen.override) == (model.paused, model.override)
+        assert (seen.paused, seen.override) == (model.admits_none, model.override)
         assert seen.tally == {name: count for name, count in model.tally.items() if count}
         present = {user: sum(user in here for here in model.here.values()) for user in USERS}
         assert seen.streams == {user: count for user, count in present.items() if count}
@@ -392,9 +401,10 @@ class Beside(Driver):
         tally = self.seen.tally
         heard = [kind for kind, _, _ in self.events]
         assert heard.count("LEFT") <= tally.get("left", 0)
-        assert heard.count("OPERATOR") <= tally.get("removed", 0)
+        removed = heard.count("OPERATOR") + heard.count("SOLD_OUT")
+        assert removed <= tally.get("removed", 0)
         freed = sum(tally.get(name, 0) for name in ("expired", "left", "removed", "lapsed"))
-        freed -= heard.count("LEFT") + heard.count("OPERATOR")
+        freed -= heard.count("LEFT") + removed
         assert len(self.seen.inside) == tally.get("admitted", 0) - freed
 
 

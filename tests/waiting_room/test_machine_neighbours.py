@@ -69,7 +69,9 @@ class TwoVersions(Rig):
         raw = [one.encode() if isinstance(one, str) else one for one in given]
         summary, *answers = self.client.eval(EARLIER[name].text, len(all_keys), *all_keys, *raw)
         parked = self.client.zcard(self.keys.parked)
-        return Reply(parse_summary([*summary[:16], 0, 0, 0, 0, 0, *summary[16:], parked, 0, 0, []]), answers)
+        return Reply(
+            parse_summary([*summary[:16], 0, 0, 0, 0, 0, *summary[16:], parked, 0, 0, [], 0, 0]), answers
+        )
 
 
 class Neighbours(Driver):
@@ -85,6 +87,11 @@ class Neighbours(Driver):
     @rule(claim=st.sampled_from([0, 1, 3_000, 3_000]))
     def slots_must_be_claimed(self, claim: int) -> None:
         self.rig.set_rules(claim=claim)
+
+    @rule(act=st.sampled_from(["close", "reopen", "reopen"]))
+    def doors(self, act: str) -> None:
+        self.by(False)
+        self.call("doors", act, "")
 
     @rule(batch=batches)
     def reopen(self, batch: list[str]) -> None:

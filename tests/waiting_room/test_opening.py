@@ -28,7 +28,10 @@ SCRIPTS = load_all()
 StartRoom = Callable[..., Any]
 
 
-def limits(prequeue: Prequeue, opens_in: float = 600.0) -> ConfiguredLimits:
+def limits(prequeue: Prequeue | None, opens_in: float = 600.0) -> ConfiguredLimits:
+    """Those of an instance; None: of one whose route file has no pre-queue."""
+    if prequeue is None:
+        return ConfiguredLimits(3, 60.0)
     rules = RoomRules(opens_at=time.time() + opens_in, prequeue=3600.0)
     return ConfiguredLimits(3, 60.0, rules, prequeue=prequeue)
 
@@ -38,7 +41,7 @@ async def start(place: Redis) -> AsyncIterator[StartRoom]:
     """Starts an instance's room that does nothing by itself, as no sweep is made."""
     async with AsyncExitStack() as stack:
 
-        async def started(prequeue: Prequeue, opens_in: float = 600.0) -> Room:
+        async def started(prequeue: Prequeue | None, opens_in: float = 600.0) -> Room:
             given = limits(prequeue, opens_in)
             room = Room(place, SCRIPTS, RoomKeys("", "sale"), given, RoomPolicy(), NoObserver())
             await stack.enter_async_context(room.running())
@@ -86,6 +89,19 @@ async def test_the_first_lineup_begins_the_pre_queue_and_a_second_instance_chang
     await other.opener.work()
     assert await one.opener.record() == record
     assert (await one.overview()).registered == 300
+
+
+async def test_an_instance_without_this_pre_queue_leaves_its_begin_to_another_one(start: StartRoom) -> None:
+    old, new = await start(None), await start(Prequeue("draw"))
+    # The settings in force are those of the instance that started last.
+    await old.configure_once()
+    await new.configure_once()
+    assert (await old.lineup("ann")).kind is StateKind.UNPREPARED
+    await old.opener.work()
+    assert (await old.opener.record()).phase is Phase.NONE
+    assert (await new.lineup("ann")).kind is StateKind.REGISTERED
+    assert (await new.opener.record()).order == "draw"
+    assert (await old.lineup("bob")).kind is StateKind.REGISTERED
 
 
 async def test_two_instances_at_once_give_each_user_one_ticket_in_the_order_of_the_draw(

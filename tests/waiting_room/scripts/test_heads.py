@@ -140,7 +140,7 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
     head, code = head_of(read(name)), code_of(read(name))
     stated = set(
         re.findall(
-            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|OPERATOR|MOVED)\b",
+            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
             head.split("-- Publishes", 1)[1].split(". ")[0],
         )
     )
@@ -151,6 +151,8 @@ def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> 
         told.add("ADMITTED")
     if re.search(r"\blapse_(?:if_over|overdue)\(", code):
         told.add("UNCLAIMED")
+    if "end_places(" in code:
+        told |= {"SOLD_OUT", "OPERATOR"}
     assert told == stated
     assert ("Publishes nothing" in head) is (not stated)
 
@@ -181,8 +183,9 @@ def test_the_keys_of_a_room_come_in_pythons_order() -> None:
 
 
 def codes_in(name: str) -> dict[str, int]:
-    ((words, numbers),) = CODES.findall(code_of(read(name)))
-    return dict(zip(words.split(", "), map(int, numbers.split(", ")), strict=True))
+    lists = CODES.findall(code_of(read(name)))
+    words, numbers = (", ".join(parts).split(", ") for parts in zip(*lists, strict=True))
+    return dict(zip(words, map(int, numbers), strict=True))
 
 
 def test_pythons_kinds_have_the_scripts_codes() -> None:
@@ -216,6 +219,7 @@ def test_the_summary_has_pythons_order() -> None:
         "next_token": "next_token()",
         "mode": "rule.mode",
         "opening": "opening_numbers()",
+        "closed_until": "rule.closed_until or 0",
     }
     totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
     assert values == [

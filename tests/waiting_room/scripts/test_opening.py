@@ -194,6 +194,68 @@ def test_a_room_without_opening_times_says_nothing_of_them(rig: Rig) -> None:
     assert rig.sweep().opening is None
 
 
+# -- without a moment ----------------------------------------------------------------------------------
+
+
+def without_its_moment(rig: Rig) -> None:
+    """An instance starts with a route file of earlier, which has no opening time."""
+    rig.rules = ""
+    rig.configure(rig.capacity, rig.duration)
+
+
+def test_an_instance_without_the_moment_does_not_open_a_room_that_gathers(rig: Rig) -> None:
+    gather(rig, "ann")
+    without_its_moment(rig)
+    close(rig)
+    assert rig.lineup("bob") == [[REGISTERED, 0, 0, 2, 0, 0, ""]]
+    assert rig.status("ann") == [[REGISTERED, 0, 0, 2, 0, 0]]
+    assert rig.sweep().opening == ("gathering", "gather", 0, 0, 2, 0.0)
+    rig.set_rules(opens_at=OPENS + 60_000, prequeue=30_000)
+    close(rig)
+    assert rig.opening().phase == "gathering"
+    rig.set_clock(OPENS + 60_000)
+    close(rig)
+    assert rig.opening() == ("closed", OPENS + 60_000, 0, 2, 0, 0)
+
+
+def test_an_operator_opens_a_room_that_gathers_at_once(rig: Rig) -> None:
+    gather(rig, "ann", "bob")
+    without_its_moment(rig)
+    rig.limits(rules="opens_at=0")
+    rig.sweep()
+    assert rig.opening() == ("closed", 0, 0, 2, 0, 0)
+
+
+@pytest.mark.parametrize("declared", ["", f"opens_at={START + 1}"], ids=["without a moment", "a moment past"])
+def test_a_lift_leaves_the_moment_of_a_room_that_gathers(rig: Rig, declared: str) -> None:
+    rig.rules = declared
+    rig.configure(rig.capacity, rig.duration)
+    rig.limits(rules=f"opens_at={OPENS} max_waiting=5")
+    rig.rules = f"{declared} prequeue=30000".strip()
+    rig.configure(rig.capacity, rig.duration)
+    gather(rig, "ann")
+    rig.limits(lift=True)
+    assert rig.sweep().opening == ("gathering", "gather", OPENS, 0, 1, 30.0)
+    assert rig.client.hget(rig.keys.settings, "operator_rules") == f"opens_at={OPENS}"
+    close(rig)
+    assert rig.opening().value == OPENS
+    rig.rank()
+    rig.place(0, "ann")
+    rig.limits(lift=True)
+    assert rig.client.hget(rig.keys.settings, "operator_rules") == ""
+
+
+def test_without_the_operators_moment_a_room_that_gathers_waits_for_another_one(rig: Rig) -> None:
+    rig.rules = "prequeue=30000"
+    rig.configure(rig.capacity, rig.duration)
+    rig.limits(rules=f"opens_at={OPENS}")
+    gather(rig, "ann")
+    rig.limits(rules="opens_at=")
+    close(rig)
+    assert rig.opening().phase == "gathering"
+    assert rig.status("ann")[0][:1] == [REGISTERED]
+
+
 # -- closes_at -----------------------------------------------------------------------------------------
 
 
