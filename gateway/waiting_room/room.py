@@ -36,6 +36,7 @@ from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
+    Moved,
     Reserved,
     State,
     StateKind,
@@ -194,11 +195,15 @@ class Room:
         return await self._leavers.submit((what, _sendable(user)))
 
     async def move(self, giver: str, taker: str) -> tuple[bool, State]:
-        """The place or slot of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the better of the
-        two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, ALLOWED_IN or NONE."""
-        reply = await self._run("move", _sendable(giver), _sendable(taker))
-        [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
-        return reply[1] == 1, state
+        """The place, slot or registration of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the
+        better of the two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, REGISTERED,
+        ALLOWED_IN or NONE. Raises QueueUnavailable while an opening puts ``giver`` in line; nothing is moved then."""
+        reply = await self._run("move", _sendable(giver), _sendable(taker), extra_keys=(self.keys.draw,))
+        if reply[1] == Moved.LATER:
+            raise QueueUnavailable("the room is opening: a registration can be moved after that")
+        states = parse_states(self.name, parse_summary(reply[0]), reply[2:])
+        [state] = with_salts(states, reply[2:], [taker])
+        return reply[1] == Moved.MOVED, state
 
     async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
         """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
