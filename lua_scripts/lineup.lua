@@ -119,6 +119,13 @@ end
 local function line_up(user)
   local wait = lineup_wait(log, user)
   if wait then
+    -- The user is there all the same, and so is neither parked nor stays so.
+    if come_back(user) then
+      ticket = math.max(ticket, highest_ticket())
+      promote()
+    elseif redis.call('ZSCORE', line, user) then
+      sighted(user)
+    end
     return answer_refused(TOO_MANY_LINEUPS, wait)
   end
   local left = session_left(user)

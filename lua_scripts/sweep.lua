@@ -273,16 +273,18 @@ local function scan_history()
 end
 
 -- Forgets what happened to users whose slot or place ended long ago, MOST at a time; everything if no history is kept.
+-- Returns how many users it examined.
 local function forget_ended()
   if rule.history_ms == 0 then
     redis.call('UNLINK', history, ended)
-    return
+    return 0
   end
   local users = redis.call('ZRANGEBYSCORE', ended, '-inf', now - rule.history_ms, 'LIMIT', 0, MOST)
   if #users > 0 then
     redis.call('HDEL', history, unpack(users))
     redis.call('ZREM', ended, unpack(users))
   end
+  return #users
 end
 
 -- Parks at most `most` waiting users who were not seen for too long, or removes them if parked users keep no ticket.
@@ -389,6 +391,5 @@ promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
 mark(highest_ticket())
 keep_pace(true)
-forget_ended()
-local forgotten = forget_lineups(log)
+local forgotten = math.max(forget_ended(), forget_lineups(log))
 return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST) }

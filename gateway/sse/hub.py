@@ -127,7 +127,8 @@ class Hub:
             self._presence.departed(subscriber.user)
 
     def deliver(self, event: UserEvent) -> None:
-        """Passes an event on to the user's streams at once. Streams with a newer ticket ignore it.
+        """Passes an event on to the user's streams at once. Streams with a higher ticket do not end by it; if the user
+        was admitted, their state is read.
 
         A stream whose own ticket isn't known yet keeps the event until its state comes.
         """
@@ -136,11 +137,17 @@ class Hub:
             return
         if event.kind == "ADMITTED" and entry.first_estimate and event.ticket == entry.first_estimate[0]:
             self._on_admitted(entry.first_estimate[1], monotonic() - entry.first_estimate[2])
+        outdated = False
         for subscriber in entry.subscribers:
             if subscriber.ticket is None:
                 subscriber.pending_event = termination.newer(subscriber.pending_event, event)
             elif termination.concerns(event, subscriber.ticket):
                 self._end(subscriber, termination.of_event(event))
+            else:
+                outdated = True
+        if outdated and event.kind == "ADMITTED":
+            # Either about an earlier place, or the user has got the lower ticket of another user.
+            self._reader.read_one(event.user, partial(self._look_again, event.user))
 
     # -- all streams ----------------------------------------------------------------------------------
 
@@ -231,6 +238,11 @@ class Hub:
             self._send_status(entry, state, read)
         subscriber.flush()
 
+    def _look_again(self, user: str, state: UserState | None, read: int) -> None:
+        entry = self._registry.find(user)
+        if state is not None and entry is not None:
+            self._send_status(entry, state, read, quiet=True)
+
     def _open_overdue(self) -> None:
         """One timer for all waiting streams: a stream that has just joined is opened a little early."""
         self._late_timer = None
@@ -251,7 +263,8 @@ class Hub:
         if estimate is not None and (entry.first_estimate is None or entry.first_estimate[0] != state.ticket):
             entry.first_estimate = (state.ticket or 0, estimate, monotonic())
         reason = _why_further_back(entry.place, state)
-        entry.place = (state.ticket, state.position)
+        if not quiet:
+            entry.place = (state.ticket, state.position)
         for subscriber in entry.subscribers:
             if read <= subscriber.since:
                 if heartbeat is not None:
@@ -304,7 +317,7 @@ class Hub:
 def _why_further_back(place: tuple[int | None, int | None], state: UserState) -> str:
     """Why the user stands further back than at ``place``, the ticket and position read before; empty if it is not so.
 
-    Whoever keeps a ticket is only passed by users who return to the line with lower ones.
+    A user who keeps a ticket is passed only by users who return to the line with lower ones.
     """
     ticket, before = place
     risen = before is not None and state.position is not None and state.position > before

@@ -36,8 +36,9 @@ StreamEnd = AllowedIn | StreamRefused
 def concerns(event: UserEvent, ticket: int | None) -> bool:
     """Whether ``event`` is about the user's current place, for a user with this ``ticket``.
 
-    Tickets only grow. An event with a higher ticket is about a newer place of the same user that this stream does not
-    know yet. An event with a lower ticket is about a place that the user no longer holds.
+    An event with a higher ticket is about a newer place of the same user that this stream does not know yet. An event
+    with a lower ticket is about a place that the user no longer holds, unless the user has just got the place of
+    another user: tickets only grow otherwise.
     """
     return event.ticket is not None and event.ticket >= (ticket or 0)
 

@@ -9,23 +9,22 @@ MAX_ENTRIES: Final = 50
 """Entries that a room keeps of a user; ``includes/history.lua`` has the same number."""
 
 EVENTS: Final = (
-    *(
-        "JOINED",
-        "ADMITTED",
-        "MOVED",
-        "PARKED",
-        "RETURNED",
-        "PROMOTED",
-        "CLAIMED",
-        "EXPIRED",
-        "LEFT",
-        "REMOVED",
-    ),
+    "REGISTERED",
+    "JOINED",
+    "ADMITTED",
+    "MOVED",
+    "PARKED",
+    "RETURNED",
+    "PROMOTED",
+    "CLAIMED",
+    "EXPIRED",
+    "LEFT",
+    "REMOVED",
 )
 """``ADMITTED``: at once, without a place in line. ``PROMOTED``: from the line. ``MOVED``: lined up again, to the end of
 the line, or got another user's slot or place."""
 
-REASONS: Final = ("ABSENT", "OPERATOR", "UNCLAIMED", "ELSEWHERE", "TRANSFER")
+REASONS: Final = ("ABSENT", "OPERATOR", "SOLD_OUT", "UNCLAIMED", "ELSEWHERE", "TRANSFER")
 """``ELSEWHERE``: another system with the same Redis did it. ``TRANSFER``: slot or place went on to another user, or
 came from one: a visitor has signed in, or goes on at another device."""
 

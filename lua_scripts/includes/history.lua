@@ -24,8 +24,8 @@ local function happened(user, what, ticket, why)
   entries[user] = before .. concerned.moment .. number .. what .. (why and ' ' .. why or '') .. last
 end
 
--- Called once at the end of a script. Of each user the last 50 entries are kept; only a text of 1,000 bytes may have
--- more.
+-- Called once at the end of a script. Of each user the last 50 entries are kept. They are counted only in a text of
+-- 1,000 bytes or more, because a shorter one has no more.
 local function keep_history()
   if #concerned == 0 then
     return

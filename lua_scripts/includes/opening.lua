@@ -29,7 +29,7 @@ local function write_opening()
     opening.phase, opening.value, opening.base, opening.size, opening.placed, opening.gone))
 end
 
--- Whether a number of registered is that of a user who is in it and has not left.
+-- Whether this score in registered is that of a user who has not left.
 local function counts(number)
   return number and tonumber(number) % 1 == 0
 end

@@ -41,6 +41,18 @@ class TestStatusUpdates:
                 pass
             await subscriber.next()
 
+    async def test_an_admission_with_a_lower_ticket_counts_if_the_state_says_so(self) -> None:
+        """The user has got the place of another user."""
+        async with world(STILL) as here:
+            here.room.states["kim"] = State(ticket=5)
+            subscriber = await here.subscriber()
+            await subscriber.next()
+            here.hub.deliver(Event("kim", 3))
+            await eventually(lambda: len(here.room.calls) == 2)
+            here.room.states["kim"] = ALLOWED_IN
+            here.hub.deliver(Event("kim", 3))
+            assert (await subscriber.next()).event == "ALLOWED_IN"
+
     async def test_the_update_with_a_worse_position_says_why(self) -> None:
         async with world(QUICK) as here:
             here.room.states["kim"] = State(ticket=5, position=2)

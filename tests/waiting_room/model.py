@@ -181,6 +181,8 @@ class Model:
         """Unless the user has done so too often."""
         most, times = self.lineups_per_minute, self.lineups.get(user, [])
         if most and len(times) >= most and self.now - times[-most] < MINUTE:
+            if not self._come_back(user) and self.position(user):
+                self.seen[user] = self.now
             return (TOO_MANY_LINEUPS, 0, 0, len(self.line), times[-most] + MINUTE - self.now)
         answer = self._line_up(user, relineup)
         if most and answer[0] <= ADMITTED:

@@ -102,6 +102,20 @@ def test_too_many_lineups_change_neither_the_place_nor_anything_else(rig: Rig) -
     assert rig.everything() == before
 
 
+def test_a_refused_lineup_is_a_sighting(rig: Rig) -> None:
+    rig.set_rules(lineups_per_minute=1)
+    rig.limits(capacity=0)
+    rig.sweep(absent=2_000)
+    rig.lineup("cid", "dan")
+    for _ in range(3):
+        rig.advance(1_000)
+        rig.lineup("cid")
+        rig.sweep()
+    assert rig.waiting() == ["cid"]
+    assert codes(rig.lineup("dan")) == [TOO_MANY_LINEUPS]
+    assert rig.waiting() == ["cid", "dan"]
+
+
 def test_a_refused_lineup_does_not_count(rig: Rig) -> None:
     rig.set_rules(lineups_per_minute=1, max_waiting=1)
     rig.lineup("ann", "bob", "cid")
