@@ -21,7 +21,7 @@ from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
-from gateway.waiting_room.opening import Opener, with_salts
+from gateway.waiting_room.opening import Opener, parse_move, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -36,7 +36,6 @@ from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
-    Moved,
     Reserved,
     State,
     StateKind,
@@ -199,11 +198,7 @@ class Room:
         better of the two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, REGISTERED,
         ALLOWED_IN or NONE. Raises QueueUnavailable while an opening puts ``giver`` in line; nothing is moved then."""
         reply = await self._run("move", _sendable(giver), _sendable(taker), extra_keys=(self.keys.draw,))
-        if reply[1] == Moved.LATER:
-            raise QueueUnavailable("the room is opening: a registration can be moved after that")
-        states = parse_states(self.name, parse_summary(reply[0]), reply[2:])
-        [state] = with_salts(states, reply[2:], [taker])
-        return reply[1] == Moved.MOVED, state
+        return parse_move(self.name, reply, taker)
 
     async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
         """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
