@@ -93,10 +93,14 @@ async def test_the_first_lineup_begins_the_pre_queue_and_a_second_instance_chang
 
 
 async def test_an_instance_without_this_pre_queue_leaves_its_begin_to_another_one(start: StartRoom) -> None:
-    old, new = await start(None), await start(Prequeue("draw"))
-    # The settings in force are those of the instance that started last.
-    await old.configure_once()
-    await new.configure_once()
+    rooms = []
+    async with asyncio.timeout(10):
+        for prequeue in (None, Prequeue("draw")):
+            rooms.append(await start(prequeue))
+            # The settings in force are those of the instance that was configured last.
+            while not rooms[-1]._configured:
+                await asyncio.sleep(0.01)
+    old, new = rooms
     assert (await old.lineup("ann")).kind is StateKind.UNPREPARED
     await old.opener.work()
     assert (await old.opener.record()).phase is Phase.NONE
