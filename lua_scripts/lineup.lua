@@ -86,6 +86,19 @@ local function registered_answer()
   return registration(salt_key)
 end
 
+-- The number of a new registration. If the counter in Redis is no number, counting goes on behind all registrations.
+local function next_registration()
+  write('HDEL', settings, '')
+  local number = redis.pcall('HINCRBY', settings, 'registrations', 1)
+  if type(number) ~= 'table' then
+    return number
+  end
+  local last = redis.call('ZREVRANGE', registered, 0, 0, 'WITHSCORES')
+  number = as_ticket(math.floor(number_within(last[2], 0, SOUND_BELOW) or 0) + 1)
+  write('HSET', settings, 'registrations', number)
+  return number
+end
+
 local function register(user)
   if not rule.opening or rule.opening.phase ~= 'gathering' then
     return { UNPREPARED, 0, 0, waiting, 0 }
@@ -97,7 +110,7 @@ local function register(user)
   if count >= MOST_REGISTERED or (rule.max_waiting > 0 and waiting + parked_count + count >= rule.max_waiting) then
     return answer_refused(ROOM_FULL)
   end
-  write('ZADD', registered, write('HINCRBY', settings, 'registrations', 1), user)
+  write('ZADD', registered, next_registration(), user)
   done.registrations = done.registrations + 1
   happened(user, 'REGISTERED')
   return registered_answer()

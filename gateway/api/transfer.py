@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.api.queue import QUEUE, caller, issue_pass, room_name
+from gateway.api.queue import QUEUE, caller, issue_pass, room_name, with_receipt
 from gateway.api.visitors import Release, reserve_place
 from gateway.context import (
     CODE_GUESSES,
@@ -19,6 +19,7 @@ from gateway.context import (
     OBSERVERS,
     PASSES,
     ROOMS,
+    SIGNING_KEYS,
     TRANSFERS,
     RequestContext,
 )
@@ -85,6 +86,7 @@ async def redeem(request: web.Request) -> web.StreamResponse:
     state = await _moved(app, context, room, giver, taker)
     if (passes := app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
+    state = with_receipt(app[SIGNING_KEYS], state, taker)
     return state_response(context, "transfer.done", state)
 
 
@@ -118,14 +120,13 @@ async def _reserved(app: web.Application, context: RequestContext, room: Room, g
 
 
 async def _moved(app: web.Application, context: RequestContext, room: Room, giver: str, taker: str) -> State:
-    """Uses the code. Raises TransferCodeInvalid if it is no longer good, or if the visitor has no place any more; and
-    TooManyPlaces."""
-    code = context.parameters["code"].lower()
+    """Uses the code. Raises TransferCodeInvalid if the visitor has no place any more, maybe because another device has
+    just used the code. Raises TooManyPlaces, and QueueUnavailable while the place can't be moved; the code stays good
+    then."""
     release = await _reserved(app, context, room, giver)
-    moved, state = False, None
-    if await app[TRANSFERS].redeem(room.name, code, giver):
-        moved, state = await room.move(giver, taker)
-    if not moved or state is None or state.kind is StateKind.NONE:
+    moved, state = await room.move(giver, taker)
+    await app[TRANSFERS].redeem(room.name, context.parameters["code"].lower(), giver)
+    if not moved or state.kind is StateKind.NONE:
         if release is not None:
             await release()
         raise TransferCodeInvalid

@@ -22,7 +22,7 @@ from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.rules import Prequeue
-from gateway.waiting_room.state import Phase, State, StateKind
+from gateway.waiting_room.state import Moved, Phase, State, StateKind, parse_states, parse_summary
 
 Entry = TypeVar("Entry")
 
@@ -254,6 +254,15 @@ def with_salts(states: list[State], answers: Sequence[Sequence[Any]], users: Seq
         else state
         for state, answer, user in zip(states, answers, users, strict=True)
     ]
+
+
+def parse_move(room: str, reply: Sequence[Any], taker: str) -> tuple[bool, State]:
+    """Whether something was moved to ``taker``, and where that user stands now. Raises QueueUnavailable if the room is
+    opening, and its users can't change now."""
+    if reply[1] == Moved.LATER:
+        raise QueueUnavailable("the room is opening: a registration can be moved after that")
+    states = parse_states(room, parse_summary(reply[0]), reply[2:])
+    return reply[1] == Moved.MOVED, with_salts(states, reply[2:], [taker])[0]
 
 
 def _by_arrival(users: Sequence[bytes]) -> Steps[list[tuple[bytes, bytes]]]:

@@ -21,7 +21,7 @@ from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
-from gateway.waiting_room.opening import Opener, with_salts
+from gateway.waiting_room.opening import Opener, parse_move, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
@@ -194,11 +194,11 @@ class Room:
         return await self._leavers.submit((what, _sendable(user)))
 
     async def move(self, giver: str, taker: str) -> tuple[bool, State]:
-        """The place or slot of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the better of the
-        two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, ALLOWED_IN or NONE."""
-        reply = await self._run("move", _sendable(giver), _sendable(taker))
-        [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
-        return reply[1] == 1, state
+        """The place, slot or registration of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the
+        better of the two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, REGISTERED,
+        ALLOWED_IN or NONE. Raises QueueUnavailable while an opening puts ``giver`` in line; nothing is moved then."""
+        reply = await self._run("move", _sendable(giver), _sendable(taker), extra_keys=(self.keys.draw,))
+        return parse_move(self.name, reply, taker)
 
     async def reserve(self, visitor: str, address: str, most: int, *, giver: str = "") -> Reservation:
         """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no

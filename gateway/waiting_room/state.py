@@ -49,6 +49,15 @@ class Left(IntEnum):
     PLACE = 2
 
 
+class Moved(IntEnum):
+    """What became of a place that was to be moved; ``move.lua`` has the same codes."""
+
+    NOTHING = 0
+    MOVED = 1
+    LATER = 2
+    """It is that of a registered user, and the opening is under way; nothing was changed."""
+
+
 class Doors(IntFlag):
     """What operators have said of a room's doors; ``includes/summary.lua`` has the same numbers."""
 

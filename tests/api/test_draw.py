@@ -14,6 +14,8 @@ import pytest
 from gateway.auth.jws import parse_jws
 from gateway.cli.main import main
 from gateway.context import ROOMS, SIGNING_KEYS
+from tests.api.test_queue_moves import signed_in
+from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import ROUTES, Answer, Gateways, Running
 
 DRAW = "/api/v1/queue/draw"
@@ -256,3 +258,48 @@ async def test_receipts_need_a_key_and_the_registration_stands_without_one(
     answer = await gateway.user("kim").lineup()
     assert answer.json["data"]["registered"] == 1
     assert answer.json["data"]["receipt"]
+
+
+LINEUP, TRANSFER = "/api/v1/queue/lineup", "/api/v1/queue/transfer"
+FOR_VISITORS = ", identity: either"
+
+
+async def registered_visitor(gateway: Running) -> tuple[Browser, str]:
+    """A visitor who is registered, and the receipt."""
+    browser = Browser(gateway)
+    await browser("POST", LINEUP)
+    return browser, str((await browser("POST", LINEUP)).json["data"]["receipt"])
+
+
+async def test_a_registration_that_moves_brings_the_new_receipt(gateways: Gateways) -> None:
+    gateway = await gateways.start(routes(600, more=FOR_VISITORS))
+    (ann, first), (bob, second) = await registered_visitor(gateway), await registered_visitor(gateway)
+    code = (await bob("POST", TRANSFER)).json["data"]["code"]
+    phone = Browser(gateway)
+    await phone("POST", LINEUP)
+    for answer in (await signed_in(gateway, ann)("POST", LINEUP), await phone("POST", f"{TRANSFER}/{code}")):
+        assert answer.json["state"] == "REGISTERED"
+        assert answer.json["data"]["registered"] == 2
+        assert answer.json["data"]["receipt"] not in {first, second}
+
+
+async def test_during_the_opening_a_registration_moves_nowhere_and_no_code_is_used(
+    gateways: Gateways,
+) -> None:
+    beacon = "{from: 1h, order: draw, beacon: a lottery}"
+    gateway = await gateways.start(routes(600, beacon, FOR_VISITORS), **ON)
+    ann, _ = await registered_visitor(gateway)
+    code = (await ann("POST", TRANSFER)).json["data"]["code"]
+    phone = Browser(gateway)
+    await phone("GET", "/api/v1/queue/status")
+    await open_now(gateway)
+    await phase_is(gateway, "awaiting")
+    kim = signed_in(gateway, ann)
+    for answer in (await kim("POST", LINEUP), await phone("POST", f"{TRANSFER}/{code}")):
+        assert (answer.status, answer.code) == (503, "QUEUE_UNAVAILABLE")
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert (await gateway.user("kim").status()).status == 404
+    assert (await operate(gateway, "POST", "/beacon", value="7")).status == 200
+    await phase_is(gateway, "open")
+    assert (await phone("POST", f"{TRANSFER}/{code}")).json["state"] == "ALLOWED_IN"
+    assert (await phone("POST", f"{TRANSFER}/{code}")).code == "TRANSFER_CODE_INVALID"
