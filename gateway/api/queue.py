@@ -274,9 +274,14 @@ async def _state_of(request: web.Request, call: StateCall, invitation: Invitatio
         if moved:
             request.app[OBSERVERS].metrics.place_moved(room.name, "user")
             return state
+    release = None
     if call is LINEUP and context.visitor is not None:
-        await check_visitor(request.app, context, room)
-    return await room.ask(call.question, caller(context), invitation)
+        release = await check_visitor(request.app, context, room)
+    # If Redis does not answer, the visitor may have a place nevertheless, so nothing is released.
+    state = await room.ask(call.question, caller(context), invitation)
+    if release is not None and refusal_of(state) is not None:
+        await release()
+    return state
 
 
 STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}

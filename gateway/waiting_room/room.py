@@ -37,7 +37,7 @@ from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
-    Reserved,
+    Reservation,
     State,
     StateKind,
     Summary,
@@ -202,12 +202,16 @@ class Room:
         reply = await self._run("move", _sendable(giver), _sendable(taker), extra_keys=(self.keys.draw,))
         return parse_move(self.name, reply, taker)
 
-    async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
+    async def reserve(self, visitor: str, address: str, most: int, *, giver: str = "") -> Reservation:
         """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
-        bound)."""
+        bound). ``giver``: a visitor whose place this one takes over, so that it does not count."""
+        keys, arguments = (self.keys.neighbours(address),), (_sendable(visitor), most, _sendable(giver))
+        return Reservation.of(await self._run("reserve", *arguments, extra_keys=keys))
+
+    async def release(self, visitor: str, address: str, stamp: int) -> None:
+        """Takes back the reservation with this stamp, which otherwise ends by itself. Raises QueueUnavailable."""
         keys = (self.keys.neighbours(address),)
-        reply = await self._run("reserve", _sendable(visitor), most, extra_keys=keys)
-        return Reserved(reply[1])
+        await self._link("reserve").run(self._scripts["unreserve"], keys, (_sendable(visitor), stamp))
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""

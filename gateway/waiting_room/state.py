@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum, IntFlag, StrEnum
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, Self, get_args
 
 from gateway.waiting_room.rules import Mode
 
@@ -76,6 +76,18 @@ class Reserved(IntEnum):
     FREE = 1
     HELD = 2
     """The visitor has a place or slot already."""
+
+
+class Reservation(NamedTuple):
+    """Whether a visitor may line up. ``stamp``: with what ``Room.release`` takes that back; 0: there is nothing to."""
+
+    code: Reserved
+    stamp: int
+
+    @classmethod
+    def of(cls, reply: Sequence[int]) -> Self:
+        """What ``reserve.lua`` has returned."""
+        return cls(Reserved(reply[1]), reply[2])
 
 
 class Sign(StrEnum):
