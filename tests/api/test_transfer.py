@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.context import CODE_GUESSES, OBSERVERS
+from gateway.waiting_room.transfers import CONSONANTS
 from tests.api.test_queue_visitors import ROUTES, Browser
 from tests.support.gateway import Answer, Gateways, Running, Stream
 
@@ -222,3 +223,46 @@ async def test_the_address_has_the_port_that_a_proxy_reports(
     await old("POST", LINEUP)
     data = (await old("POST", f"{TRANSFER}?room=open")).json["data"]
     assert data["url"] == f"https://{authority}{TRANSFER}/{data['code']}?room=open"
+
+
+async def test_a_place_does_not_come_to_an_address_that_has_its_places(gateways: Gateways) -> None:
+    routes = ROUTES.replace("{identity: visitor}", "{identity: visitor, places_per_address: 1}")
+    gateway = await gateways.start(routes, trusted_proxies="127.0.0.1")
+
+    async def at(number: int) -> Browser:
+        browser = Browser(gateway, {"X-Forwarded-For": f"192.0.2.{number}"})
+        await browser.arrive()
+        return browser
+
+    old, other, new, free = await at(1), await at(2), await at(2), await at(3)
+    for each in (old, other):
+        assert (await each("POST", LINEUP)).status == 200
+    code = await code_of(old)
+    for _ in range(12):
+        refused = await use(new, code)
+        assert (refused.status, refused.code) == (429, "TOO_MANY_PLACES")
+    assert (await old("GET", STATUS)).status == 200
+    assert (await use(free, code)).status == 200
+    # Within one address the place is none more.
+    beside = await at(3)
+    assert (await use(beside, await code_of(free))).status == 200
+    assert (await free("GET", STATUS)).code == "NOT_IN_QUEUE"
+
+
+async def test_many_guesses_at_a_time_count_like_one_after_the_other(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES, trusted_proxies="127.0.0.1")
+    old, new = await waiting(gateway), await arrived(gateway)
+    new.headers["X-Forwarded-For"] = "192.0.2.9"
+    code = await code_of(old)
+    answers = await asyncio.gather(
+        *(use(new, "bcdfgh" + a + b) for a in CONSONANTS[:8] for b in CONSONANTS[:8])
+    )
+    assert sum(answer.status == 404 for answer in answers) == 10
+    assert sum(answer.code == "TOO_MANY_WRONG_CODES" for answer in answers) == len(answers) - 10
+    # Right codes are no guesses, so any number of them is served.
+    for device in (new, old):
+        device.headers["X-Forwarded-For"] = "192.0.2.10"
+    assert (await use(new, code)).status == 200
+    for _ in range(6):
+        for giver, taker in ((new, old), (old, new)):
+            assert (await use(taker, await code_of(giver))).status == 200

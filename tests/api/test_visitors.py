@@ -218,3 +218,30 @@ def test_a_question_ends_while_its_place_is_kept() -> None:
     reserve = (Path(__file__).parents[2] / "lua_scripts/reserve.lua").read_text(encoding="utf-8")
     assert f"RESERVED_MS = {10_000}" in reserve
     assert challenge.MAX_WAIT_SECONDS + longest < 10
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ("eligible: {claim: tier, values: [gold]}", "NOT_ELIGIBLE"),
+        ("opens_at: 2999-01-01T00:00:00Z", "ROOM_CLOSED"),
+        ("capacity: 0, max_waiting: 1", "ROOM_FULL"),
+    ],
+)
+async def test_refused_visitors_leave_the_bound_of_their_address_to_others(
+    gateways: Gateways, more: str, code: str
+) -> None:
+    gateway = await gateways.start(routes(f"places_per_address: 1, {more}"), trusted_proxies="127.0.0.1")
+    if code == "ROOM_FULL":
+        await (await arrived(gateway, "192.0.2.9"))("POST", LINEUP)
+    for _ in range(3):
+        assert (await (await arrived(gateway))("POST", LINEUP)).code == code
+
+
+async def test_a_visitor_whom_the_challenge_refuses_leaves_the_bound_to_others(gateways: Gateways) -> None:
+    async with doorman(403, 403, 204) as man:
+        gateway = await gateways.start(
+            routes(f"places_per_address: 1, challenge: {{url: '{man.url}'}}"), trusted_proxies="127.0.0.1"
+        )
+        codes = [(await (await arrived(gateway))("POST", LINEUP)).status for _ in range(4)]
+        assert codes == [403, 403, 200, 429]

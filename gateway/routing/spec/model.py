@@ -301,8 +301,8 @@ ROOM: Final = Keys(
         Key(
             "max_waiting",
             COUNT,
-            "With so many users in line and parked no other user joins the line, 0: no bound; QUEUE_MAX_WAITING if "
-            "missing.",
+            "With so many users in line, parked and registered no other user joins the line, 0: no bound; "
+            "QUEUE_MAX_WAITING if missing.",
         ),
         Key(
             "lineups_per_minute",
