@@ -116,6 +116,14 @@ local function register(user)
   return registered_answer()
 end
 
+-- till: the room takes no lineups before this moment (ms) in any case.
+local function closed_answer(till)
+  if rule.opens_at > till then
+    return answer_closed(rule.opens_at, rule.prequeue > 0 and math.max(till, rule.opens_at - rule.prequeue) or nil)
+  end
+  return answer_closed(till > now and till or 0)
+end
+
 local function line_up(user)
   local wait = lineup_wait(log, user)
   if wait then
@@ -164,7 +172,7 @@ local function line_up(user)
     return answer_waiting(as_ticket(place), position_of(user))
   end
   if rule.closed and not place then
-    return answer_closed(rule.closed_until > 0 and math.max(rule.closed_until, rule.opens_at) or 0)
+    return rule.closed_until > 0 and closed_answer(rule.closed_until) or answer_closed(0)
   end
   if timed and not place then
     local way = entrance()
@@ -172,7 +180,7 @@ local function line_up(user)
       return register(user)
     end
     if way == 'closed' then
-      return answer_closed(rule.opens_at > now and rule.opens_at or 0)
+      return closed_answer(now)
     end
   end
   if full and not place then

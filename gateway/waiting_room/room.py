@@ -16,6 +16,7 @@ from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
+from gateway.waiting_room.draw_record import DrawReader
 from gateway.waiting_room.history import HistoryEntry, parse_history
 from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
@@ -128,6 +129,7 @@ class Room:
             self._link("opening").call,
             lambda: self.limits.prequeue if self.limits.rules.prequeue else None,
         )
+        self.draws = DrawReader(keys, partial(self._run, link="draw"), self._link("draw").call)
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 
     @property

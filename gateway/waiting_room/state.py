@@ -326,8 +326,10 @@ class State(NamedTuple):
     opens_at: int = 0
     """When the room opens, in epoch milliseconds by Redis's clock; 0: no moment is known. Of users who are registered
     or refused because the room is closed."""
+    registers_at: int = 0
+    """When a closed room begins to register users, likewise; 0: it does not."""
     server_time: int = 0
-    """Redis's time in epoch milliseconds, of registered users."""
+    """Redis's time in epoch milliseconds, of the same users."""
     salt: bytes = b""
     """Of a user whom a lineup registered, or found registered, for a draw."""
     receipt: str = ""
@@ -451,6 +453,8 @@ def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[Any]]) 
         state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused, measured)
         if rest and kind in _WITH_OPENING:
             state = state._replace(opens_at=rest[0], server_time=round(summary.now * 1000))
+            if kind is StateKind.CLOSED:
+                state = state._replace(registers_at=sum(rest[1:2]))
         elif rest:
             state = state._replace(claim_by=max(0, rest[0]), may_reopen=rest[0] < 0)
         states.append(state)

@@ -57,9 +57,10 @@ local function answer_registered(count, opens_at, salt_key)
   return { REGISTERED, 0, 0, count, 0, opens_at, salt_key }
 end
 
--- The room takes no lineups. opens_at: when it opens, in ms; 0: no moment is set.
-local function answer_closed(opens_at)
-  return { CLOSED, 0, 0, waiting, 0, opens_at }
+-- The room takes no lineups. opens_at: when it opens, in ms; 0: no moment is set. gathers_at: when its pre-queue begins, if
+-- there is one ahead.
+local function answer_closed(opens_at, gathers_at)
+  return { CLOSED, 0, 0, waiting, 0, opens_at, gathers_at }
 end
 
 local function answer_none()

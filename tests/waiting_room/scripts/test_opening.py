@@ -54,7 +54,7 @@ def code_of(rig: Rig, user: str) -> int:
 
 
 def test_before_the_pre_queue_the_room_is_closed_and_says_when_it_opens(rig: Rig) -> None:
-    assert rig.lineup("ann") == [[CLOSED, 0, 0, 0, 0, OPENS]]
+    assert rig.lineup("ann") == [[CLOSED, 0, 0, 0, 0, OPENS, FROM]]
     assert code_of(rig, "ann") == NONE
     assert rig.gate("ann")[0][0] == NONE
     assert (rig.line(), rig.registered()) == ([], [])
@@ -396,7 +396,7 @@ def test_the_room_opens_once_for_each_moment(rig: Rig) -> None:
     assert rig.gather().opening == ("open", "open", OPENS, 0, 0, 0.0)
     later = OPENS + 86_400_000
     rig.limits(rules=f"opens_at={later}")
-    assert rig.lineup("bob") == [[CLOSED, 0, 0, 0, 0, later]]
+    assert rig.lineup("bob") == [[CLOSED, 0, 0, 0, 0, later, later - 30_000]]
     rig.set_clock(later - 30_000)
     rig.gather()
     assert rig.lineup("bob")[0][0] == REGISTERED
@@ -424,7 +424,7 @@ def test_a_moment_that_is_moved_during_the_opening_counts_after_it(rig: Rig) -> 
     rig.rank()
     rig.place(0, "ann", "bob")
     assert code_of(rig, "ann") == ALLOWED_IN
-    assert rig.lineup("dan") == [[CLOSED, 0, 0, 1, 0, OPENS + 600_000]]
+    assert rig.lineup("dan") == [[CLOSED, 0, 0, 1, 0, OPENS + 600_000, OPENS + 570_000]]
 
 
 def test_a_pause_of_an_operator_outlasts_the_opening(rig: Rig) -> None:
