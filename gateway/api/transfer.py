@@ -30,7 +30,7 @@ from gateway.errors import (
     TransferCodeInvalid,
     TransferNotAllowed,
 )
-from gateway.proxy.forwarded import direct_origin
+from gateway.proxy.forwarded import Origin, direct_origin
 from gateway.request_accounting import TRANSFER_CODE
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
@@ -71,7 +71,9 @@ async def offer(request: web.Request) -> web.StreamResponse:
 
 
 async def explain(request: web.Request) -> web.StreamResponse:
-    """Says how the code is used."""
+    """Says how a code is used. Raises TransferCodeInvalid for what no code looks like."""
+    if not _CODE.fullmatch(request[CONTEXT].parameters["code"].lower()):
+        raise TransferCodeInvalid
     return success(request[CONTEXT], "transfer.explained")
 
 
@@ -141,4 +143,12 @@ def _url(request: web.Request, context: RequestContext, code: str) -> str:
     )
     room = room_name(context)
     path = f"{PATH}/{code}" if room == DEFAULT_ROOM else f"{PATH}/{code}?room={room}"
-    return f"{origin.scheme}://{origin.host}{path}" if origin.host else path
+    return f"{origin.scheme}://{_authority(origin)}{path}" if origin.host else path
+
+
+def _authority(origin: Origin) -> str:
+    """The host of an origin with its port, which a proxy may report on its own."""
+    usual = origin.port == ("443" if origin.scheme == "https" else "80")
+    if usual or direct_origin(origin.address, origin.scheme, origin.host).port == origin.port:
+        return origin.host
+    return f"{origin.host.removesuffix(':')}:{origin.port}"

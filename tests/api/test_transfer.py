@@ -84,8 +84,8 @@ async def test_a_get_uses_no_code_and_says_nothing_of_any(gateways: Gateways) ->
     gateway = await gateways.start(ROUTES)
     old, new = await waiting(gateway), await arrived(gateway)
     code = await code_of(old)
-    answers = [await gateway.nobody("GET", f"{TRANSFER}/{each}?room=open") for each in (code, "x", "b" * 8)]
-    assert [answer.status for answer in answers] == [200] * 3
+    answers = [await gateway.nobody("GET", f"{TRANSFER}/{each}?room=open") for each in (code, "b" * 8)]
+    assert [answer.status for answer in answers] == [200] * 2
     assert len({answer.json["message"] for answer in answers}) == 1
     assert all("Set-Cookie" not in answer.headers for answer in answers)
     assert (await gateway.nobody("HEAD", f"{TRANSFER}/{code}?room=open")).status == 200
@@ -194,6 +194,35 @@ async def test_a_place_that_arrives_counts_at_the_new_address(gateways: Gateways
     third = Browser(gateway, {"X-Forwarded-For": "192.0.2.2"})
     await third.arrive()
     assert (await third("POST", LINEUP)).code == "TOO_MANY_PLACES"
+
+
+@pytest.mark.parametrize("code", ["null,null", "bcdfghj", "bcdfghjkm", "aeiouaei"])
+async def test_what_no_code_looks_like_is_not_explained(gateways: Gateways, code: str) -> None:
+    gateway = await gateways.start(ROUTES)
+    assert (await gateway.nobody("GET", f"{TRANSFER}/bcdfghjk")).status == 200
+    assert (await gateway.nobody("GET", f"{TRANSFER}/BCDFGHJK")).status == 200
+    assert (await gateway.nobody("GET", f"{TRANSFER}/{code}")).code == "TRANSFER_CODE_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "authority"),
+    [
+        ("shop.example", "8443", "shop.example:8443"),
+        ("shop.example", "443", "shop.example"),
+        ("shop.example:8443", "8443", "shop.example:8443"),
+        ("[2001:db8::1]", "8443", "[2001:db8::1]:8443"),
+    ],
+)
+async def test_the_address_has_the_port_that_a_proxy_reports(
+    gateways: Gateways, host: str, port: str, authority: str
+) -> None:
+    gateway = await gateways.start(ROUTES, trusted_proxies="127.0.0.1")
+    reported = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": host, "X-Forwarded-Port": port}
+    old = Browser(gateway, reported)
+    await old.arrive()
+    await old("POST", LINEUP)
+    data = (await old("POST", f"{TRANSFER}?room=open")).json["data"]
+    assert data["url"] == f"https://{authority}{TRANSFER}/{data['code']}?room=open"
 
 
 async def test_a_place_does_not_come_to_an_address_that_has_its_places(gateways: Gateways) -> None:
