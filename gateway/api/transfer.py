@@ -30,8 +30,12 @@ from gateway.errors import (
     TransferCodeInvalid,
     TransferNotAllowed,
 )
+<<<<<<< HEAD
+from gateway.proxy.forwarded import direct_origin
+=======
 from gateway.proxy.forwarded import Origin, direct_origin
 from gateway.request_accounting import TRANSFER_CODE
+>>>>>>> main
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.room import Room
@@ -47,8 +51,8 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     return (
         Endpoint("POST", PATH, offer, label="queue.transfer", of_room=True),
         # Previews of links fetch this, so it must use no code. It also says nothing of any, because it needs no cookie.
-        Endpoint("GET", f"{PATH}/{{code}}", explain, auth="nothing", label=TRANSFER_CODE),
-        Endpoint("POST", f"{PATH}/{{code}}", redeem, label=TRANSFER_CODE, of_room=True),
+        Endpoint("GET", f"{PATH}/{{code}}", explain, auth="nothing", label="queue.transfer-code"),
+        Endpoint("POST", f"{PATH}/{{code}}", redeem, label="queue.transfer-code", of_room=True),
     )
 
 

@@ -26,12 +26,7 @@ from gateway.waiting_room.opening import Opener, parse_move, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
-from gateway.waiting_room.rules import (
-    SCHEMA,
-    Mode,
-    Value,
-    change_text,
-)
+from gateway.waiting_room.rules import SCHEMA, Mode, Value, change_text
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import (
     REASONS,

@@ -12,6 +12,7 @@ import pytest
 from gateway.context import CODE_GUESSES, OBSERVERS
 from gateway.waiting_room.transfers import CONSONANTS
 from tests.api.test_queue_visitors import ROUTES, Browser
+from tests.middleware.rig import raw
 from tests.support.gateway import Answer, Gateways, Running, Stream
 
 TRANSFER = "/api/v1/queue/transfer"
@@ -174,10 +175,24 @@ async def test_the_log_has_no_code(gateways: Gateways) -> None:
     log.enabled, log.write = True, lambda **facts: lines.append(str(facts))  # type: ignore[method-assign]
     old, new = await waiting(gateway), await arrived(gateway)
     code = await code_of(old)
-    await gateway.nobody("GET", f"{TRANSFER}/{code}?room=open")
+    preflight = {"Origin": "https://a.test", "Access-Control-Request-Method": "POST"}
+    for method in ("GET", "HEAD", "DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "PURGE", "COPY"):
+        for path in (f"{TRANSFER}/{code}", f"{TRANSFER}/{code}/", f"{TRANSFER}/{code}/more"):
+            await gateway.nobody(method, f"{path}?room=open")
+            await gateway.nobody(method, path, headers=preflight)
+    for path in (
+        f"/api/v1/queue/%74ransfer/{code}",
+        f"/api//v1/queue/transfer//{code}",
+        f"/API/v1/Queue/TRANSFER/{code.upper()}",
+        f"/api/v1/queue/x/../transfer/{code}",
+        f"/api/v1/queue/transfer/{code};x=y",
+        f"/api/v1/queue/transfer%2F{code}",
+    ):
+        await raw(gateway, b"POST " + path.encode())
     await use(new, code)
-    assert len(lines) > 4
-    assert code not in "".join(lines)
+    assert len(lines) > 60
+    assert any("/api/v1/queue/transfer/…" in line for line in lines)
+    assert code not in "".join(lines).lower()
 
 
 async def test_a_place_that_arrives_counts_at_the_new_address(gateways: Gateways) -> None:
