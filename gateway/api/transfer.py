@@ -30,12 +30,7 @@ from gateway.errors import (
     TransferCodeInvalid,
     TransferNotAllowed,
 )
-<<<<<<< HEAD
-from gateway.proxy.forwarded import direct_origin
-=======
 from gateway.proxy.forwarded import Origin, direct_origin
-from gateway.request_accounting import TRANSFER_CODE
->>>>>>> main
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.room import Room
