@@ -105,6 +105,7 @@ class RequestContext(AccountedCall):
         "may_reopen_claim",
         "origin",
         "parameters",
+        "place_is_enough",
         "queue_pass",
         "refusal",
         "renews_only",
@@ -149,6 +150,8 @@ class RequestContext(AccountedCall):
         """The user whose token the request brings."""
         self.identity: Identity = "token"
         """Who may have a place in the room that the call is about."""
+        self.place_is_enough = False
+        """Whether a place stands for the token in this gated call; otherwise the access rules decide as well."""
         self.visitor: str | None = None
         """The id of the visitor who calls, if the call is one of a visitor: then the place is the visitor's."""
         self.visitor_to_move: str | None = None
@@ -223,6 +226,8 @@ class ResolvedCall(NamedTuple):
     forward: Handler
     gate: GateRule | None
     cors: CorsRule | None = None
+    place_is_enough: bool = False
+    """Whether a place of a visitor stands for the token in this call."""
 
 
 class _PublicCallRule:

@@ -292,14 +292,15 @@ class NotAllowedIn(QueueError):
 
 
 class RoomClosed(QueueError):
-    """The room takes no lineups now. ``opens_at``: when it opens, in epoch milliseconds; 0: no moment is known.
-    ``retry_after`` is in seconds."""
+    """The room takes no lineups now. ``opens_at``: when it opens, and ``registers_at``: when it begins to register
+    users, in epoch milliseconds; 0: no moment is known. ``retry_after`` is in seconds."""
 
     code = "ROOM_CLOSED"
 
-    def __init__(self, room: str, opens_at: int, retry_after: float) -> None:
+    def __init__(self, room: str, opens_at: int, registers_at: int, retry_after: float) -> None:
         self.room = room
         self.opens_at = opens_at
+        self.registers_at = registers_at
         self.retry_after = retry_after
         super().__init__("the room is closed")
 

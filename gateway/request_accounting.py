@@ -3,6 +3,7 @@ hours."""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Final
 
@@ -14,9 +15,9 @@ CLIENT_GONE: Final = 499
 """The status in the log if the client disconnected before it had the answer. The gateway sends this status to no
 one."""
 
-TRANSFER_CODE: Final = "queue.transfer-code"
-"""The name of calls with a code in their path, with which anyone could take a place. The log has the path without
-it."""
+_TRANSFER: Final = re.compile(r"/+api/+v1/+queue/+transfer/+.", re.IGNORECASE)
+"""Canonical paths with a code, with which anyone could take a place. The log has them without it, whatever the gateway
+answers: a preflight or a wrong method has the code in its path, too."""
 
 _UPSTREAM_CODES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 
@@ -68,8 +69,7 @@ def account(
 def _path(call: AccountedCall) -> str:
     if call.target is None:
         return "-"
-    path = call.target.raw_path
-    return path if call.label != TRANSFER_CODE else f"{path.rpartition('/')[0]}/…"
+    return call.target.raw_path if _TRANSFER.match(call.target.path) is None else "/api/v1/queue/transfer/…"
 
 
 def _caller(call: AccountedCall) -> str | None:

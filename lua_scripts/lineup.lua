@@ -86,6 +86,19 @@ local function registered_answer()
   return registration(salt_key)
 end
 
+-- The number of a new registration. If the counter in Redis is no number, counting goes on behind all registrations.
+local function next_registration()
+  write('HDEL', settings, '')
+  local number = redis.pcall('HINCRBY', settings, 'registrations', 1)
+  if type(number) ~= 'table' then
+    return number
+  end
+  local last = redis.call('ZREVRANGE', registered, 0, 0, 'WITHSCORES')
+  number = as_ticket(math.floor(number_within(last[2], 0, SOUND_BELOW) or 0) + 1)
+  write('HSET', settings, 'registrations', number)
+  return number
+end
+
 local function register(user)
   if not rule.opening or rule.opening.phase ~= 'gathering' then
     return { UNPREPARED, 0, 0, waiting, 0 }
@@ -97,10 +110,18 @@ local function register(user)
   if count >= MOST_REGISTERED or (rule.max_waiting > 0 and waiting + parked_count + count >= rule.max_waiting) then
     return answer_refused(ROOM_FULL)
   end
-  write('ZADD', registered, write('HINCRBY', settings, 'registrations', 1), user)
+  write('ZADD', registered, next_registration(), user)
   done.registrations = done.registrations + 1
   happened(user, 'REGISTERED')
   return registered_answer()
+end
+
+-- till: the room takes no lineups before this moment (ms) in any case.
+local function closed_answer(till)
+  if rule.opens_at > till then
+    return answer_closed(rule.opens_at, rule.prequeue > 0 and math.max(till, rule.opens_at - rule.prequeue) or nil)
+  end
+  return answer_closed(till > now and till or 0)
 end
 
 local function line_up(user)
@@ -151,7 +172,7 @@ local function line_up(user)
     return answer_waiting(as_ticket(place), position_of(user))
   end
   if rule.closed and not place then
-    return answer_closed(rule.closed_until > 0 and math.max(rule.closed_until, rule.opens_at) or 0)
+    return rule.closed_until > 0 and closed_answer(rule.closed_until) or answer_closed(0)
   end
   if timed and not place then
     local way = entrance()
@@ -159,7 +180,7 @@ local function line_up(user)
       return register(user)
     end
     if way == 'closed' then
-      return answer_closed(rule.opens_at > now and rule.opens_at or 0)
+      return closed_answer(now)
     end
   end
   if full and not place then

@@ -2,15 +2,19 @@
 -- device. If both have one, the better of the two stays: a slot before a place, and of two places the lower ticket.
 --
 -- KEYS     those of a room, see includes/room.lua
+-- KEYS[19] draw  hash, see gather.lua
 -- ARGV[5]  from  the user who gives it; has nothing afterwards
 -- ARGV[6]  to    the user who gets it
 --
--- Returns  {summary, whether from had a place or slot 0/1, answer of to (includes/place.lua)}; codes: ALLOWED_IN (not
---          renewed), WAITING, REGISTERED, NONE (neither of them has anything)
+-- Returns  {summary, code, answer of to as status.lua gives it}; a registered user's has what the user's salt is made of if
+--          there is a draw. A session is not renewed; codes: NOTHING (from had neither place nor slot), MOVED, LATER (from
+--          is registered, and the opening is under way; nothing was changed)
 -- Publishes UNCLAIMED for a user removed for a slot not claimed in time, MOVED for from in line or registered, ADMITTED for to in line
 --           who gets a slot, and for each user promoted.
 --
--- Both count as seen, so parked ones return first. A slot keeps its session and its claim window as they are.
+-- Both count as seen, so parked ones return first. A slot keeps its session and its claim window as they are. From the
+-- close of a pre-queue on its entries can't change hands, and until the room is open their users keep the places that
+-- they are given.
 --
 --- @include clock
 --- @include room
@@ -24,10 +28,11 @@
 --- @include promote
 --- @include claims
 --- @include summary
-local from, to = ARGV[5], ARGV[6]
+local draw, from, to = KEYS[19], ARGV[5], ARGV[6]
+local NOTHING, MOVED, LATER = 0, 1, 2
 
 do
-  local wrong = wrong_type_of_kept()
+  local wrong = wrong_type_of_kept() or rule.opening and wrong_type(draw, 'hash')
   if wrong then
     return wrong
   end
@@ -85,6 +90,9 @@ end
 -- ticket: of from, as text.
 local function move_place(ticket)
   local own = redis.call('ZSCORE', line, to)
+  if rule.opening then
+    withdraw(to)
+  end
   redis.call('ZREM', line, from)
   redis.call('ZREM', absent, from)
   if own then
@@ -99,13 +107,14 @@ local function move_place(ticket)
   happened(to, 'MOVED', ticket, 'TRANSFER')
 end
 
--- A registration becomes the other user's until the close, with its number. From then on entries can't change hands.
-local function move_registration()
+-- A registration becomes the other user's, with its number. Of two registrations the earlier one stays.
+local function move_registration(slot_of_to)
   if not rule.opening or rule.opening.phase ~= 'gathering' or not is_registered(from) then
     return false
   end
   local place = redis.call('ZSCORE', line, to)
-  if place or is_registered(to, place) then
+  local own = is_registered(to, place) and redis.call('ZSCORE', registered, to)
+  if slot_of_to or place or own and tonumber(own) < tonumber(redis.call('ZSCORE', registered, from)) then
     withdraw(from)
   else
     move_entry(registered)
@@ -114,19 +123,26 @@ local function move_registration()
   return true
 end
 
+-- Whether to is to be put in line by the opening, ahead of a user with this ticket.
+local function has_better_registration(ticket)
+  return rule.under_way and tonumber(ticket) > rule.opening.base and is_registered(to, redis.call('ZSCORE', line, to))
+end
+
 local function count()
   if type(redis.pcall('HINCRBY', tally, 'moved', 1)) == 'table' then
     write('HSET', tally, 'moved', 1)
   end
 end
 
--- Returns whether from had anything.
 local function move()
   local slot, ticket = live(from), redis.call('ZSCORE', line, from)
+  if rule.under_way and not slot and is_registered(from, ticket) then
+    return LATER
+  end
   local slot_of_to = session_left(to)
   if slot_of_to and slot_of_to <= 0 then
     -- While an older system is followed, it still has to give this slot to the next user.
-    return false
+    return NOTHING
   end
   if slot and slot_of_to then
     if may_free() then
@@ -139,19 +155,19 @@ local function move()
   elseif slot then
     move_slot()
   elseif ticket then
-    if slot_of_to then
+    if slot_of_to or has_better_registration(ticket) then
       leave_line(from)
       redis.call('ZREM', missed, from)
     else
       move_place(ticket)
     end
     tell('MOVED', { { from, as_ticket(ticket) } })
-  elseif slot_of_to or not move_registration() then
-    return false
+  elseif not move_registration(slot_of_to) then
+    return NOTHING
   end
   happened(from, 'LEFT', not slot and ticket or nil, 'TRANSFER')
   count()
-  return true
+  return MOVED
 end
 
 local function answer()
@@ -161,7 +177,7 @@ local function answer()
   end
   local ticket = redis.call('ZSCORE', line, to)
   if rule.opening and is_registered(to, ticket) then
-    return registration()
+    return registration(redis.call('HGET', draw, 'salt_key') or '')
   end
   if not ticket then
     return answer_none()
@@ -172,7 +188,7 @@ end
 
 bring_up_to_date(from)
 bring_up_to_date(to)
-local moved = move()
+local code = move()
 local answered = answer()
 keep_pace(false)
-return { summary(false), moved and 1 or 0, answered }
+return { summary(false), code, answered }

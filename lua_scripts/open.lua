@@ -67,6 +67,8 @@ local function place_users()
       tickets_of[#tickets_of + 1], tickets_of[#tickets_of + 2] = as_ticket(opening.base + first + at), user
       seen[#seen + 1], seen[#seen + 2] = now, user
       happened(user, 'JOINED', opening.base + first + at)
+    elseif numbers[at] then
+      opening.gone = math.max(0, opening.gone - 1)
     end
   end
   if #seen > 0 then

@@ -29,7 +29,8 @@ from gateway.draw.ranking import ClosedEntries, Ranks
 from gateway.draw.slices import run_in_slices
 from gateway.errors import BadRequest, BeaconKnown, BeaconTooEarly, FieldError, NoDraw, QueueUnavailable
 from gateway.settings.model import Settings
-from gateway.waiting_room.opening import MAX_BEACON, PAGE, BeaconAnswer, DrawRecord, salt_for
+from gateway.waiting_room.draw_record import DrawRecord
+from gateway.waiting_room.opening import MAX_BEACON, PAGE, BeaconAnswer, salt_for
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import Phase
 
@@ -94,7 +95,7 @@ async def _pages(room: Room, record: DrawRecord) -> AsyncIterator[list[bytes]]:
     """The published entries, that of rank 1 first. Raises QueueUnavailable, also if Redis no longer has them all."""
     for first in range(0, record.size, PAGE):
         count = min(PAGE, record.size - first)
-        page = await room.opener.entries(first, count)
+        page = await room.draws.entries(first, count)
         if len(page) != HASH_BYTES * count:
             raise QueueUnavailable("Redis no longer has all entries of the draw")
         yield [page[start : start + HASH_BYTES] for start in range(0, len(page), HASH_BYTES)]
@@ -118,7 +119,7 @@ async def draw(request: web.Request) -> web.StreamResponse:
     """What is published of the draw, and after the opening the caller's own receipt, rank and proof."""
     context = request[CONTEXT]
     room = request.app[ROOMS][room_name(context)]
-    record = await _record(room)
+    record = _drawn(await room.draws.recent())
     data = _shown(room.name, record)
     if record.phase is Phase.OPEN:
         user = caller(context)
@@ -133,7 +134,7 @@ async def draw(request: web.Request) -> web.StreamResponse:
 async def published(request: web.Request) -> web.StreamResponse:
     """The published file with all entries; before the opening what is published by then."""
     room = requested_room(request)
-    record = await _record(room)
+    record = _drawn(await room.draws.record())
     data = _shown(room.name, record)
     if record.phase is not Phase.OPEN:
         return success(request[CONTEXT], "draw.shown", data=data)
@@ -191,9 +192,8 @@ def parse_beacon(body: bytes) -> tuple[str, str]:
     return str(value), str(reason)
 
 
-async def _record(room: Room) -> DrawRecord:
-    """What Redis holds. Raises NoDraw, and QueueUnavailable."""
-    record = await room.opener.record()
+def _drawn(record: DrawRecord) -> DrawRecord:
+    """The record of a draw. Raises NoDraw if it is of none."""
     if not record.drawn:
         raise NoDraw
     return record

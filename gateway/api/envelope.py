@@ -207,8 +207,9 @@ def _plain_error(
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
         place = f"{state_json(_json_text(error.state.room), error.state)},"
     elif isinstance(error, errors.RoomClosed):
-        opens_at = f',"opensAt":{error.opens_at}' if error.opens_at else ""
-        place = f'"data":{{"room":{_json_text(error.room)}{opens_at}}},'
+        moments = f',"opensAt":{error.opens_at}' if error.opens_at else ""
+        moments += f',"registersAt":{error.registers_at}' if error.registers_at else ""
+        place = f'"data":{{"room":{_json_text(error.room)}{moments}}},'
     content = (
         f'{{"success":false,"message":{quoted},'
         f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},{place}'

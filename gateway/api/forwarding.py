@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.api.rate_limits import check_rate
 from gateway.auth.cookies import cookie_values, is_pass, without_cookies
 from gateway.auth.identity import PASS, ROOM, identity_headers, signature_header, strip_identity
-from gateway.auth.visitors import is_visitor_cookie
+from gateway.auth.visitors import VISITOR_VALUE, is_visitor_cookie
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
@@ -230,7 +230,9 @@ def _without_own_cookies(raw: RawHeaders, settings: Settings, table: RouteTable)
     """A client's headers without the cookies that this gateway sets."""
     if settings.pass_:
         raw = without_cookies(raw, is_pass)
-    return without_cookies(raw, is_visitor_cookie) if table.visitor_rooms else raw
+    # The cookies outlive the rooms for visitors, which a reload may remove. Without them, a site may have a cookie of
+    # the same name.
+    return without_cookies(raw, is_visitor_cookie, None if table.visitor_rooms else VISITOR_VALUE)
 
 
 def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:

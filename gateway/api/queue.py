@@ -67,8 +67,10 @@ _LINEUP_MESSAGES = {
     StateKind.REGISTERED: "lineup.registered",
 }
 CLOSED_RETRY_SECONDS = (60.0, 300.0)
-"""When to ask a closed room again. Each caller gets a random time from this range, or a shorter one if it opens
-sooner."""
+"""When to ask a closed room again. Each caller gets a random time from this range, or a shorter one if it opens or
+registers users sooner."""
+OPENING_SPREAD_SECONDS = 10.0
+"""Callers who come back for an opening without a pre-queue do so within this time after it."""
 
 
 def room_name(context: RequestContext) -> str:
@@ -148,9 +150,12 @@ def signed_receipt(keys: PublishedKeys, room: str, user: str, salt: bytes) -> st
 
 def _closed(state: State) -> RoomClosed:
     wait = random.uniform(*CLOSED_RETRY_SECONDS)
-    if state.opens_at:
-        wait = min(wait, max(1.0, (state.opens_at - state.server_time) / 1000))
-    return RoomClosed(state.room, state.opens_at, wait)
+    if state.registers_at:
+        wait = min(wait, max(1.0, (state.registers_at - state.server_time) / 1000))
+    elif state.opens_at:
+        until = max(1.0, (state.opens_at - state.server_time) / 1000)
+        wait = min(wait, until + random.uniform(0.0, OPENING_SPREAD_SECONDS))
+    return RoomClosed(state.room, state.opens_at, state.registers_at, wait)
 
 
 def invitation_of(
@@ -269,9 +274,14 @@ async def _state_of(request: web.Request, call: StateCall, invitation: Invitatio
         if moved:
             request.app[OBSERVERS].metrics.place_moved(room.name, "user")
             return state
+    release = None
     if call is LINEUP and context.visitor is not None:
-        await check_visitor(request.app, context, room)
-    return await room.ask(call.question, caller(context), invitation)
+        release = await check_visitor(request.app, context, room)
+    # If Redis does not answer, the visitor may have a place nevertheless, so nothing is released.
+    state = await room.ask(call.question, caller(context), invitation)
+    if release is not None and refusal_of(state) is not None:
+        await release()
+    return state
 
 
 STATE_CALLS: Final[Mapping[Handler, StateCall]] = {lineup: LINEUP, status: STATUS}

@@ -108,7 +108,7 @@ def _key(
 def apply_verdict(context: RequestContext, limits: Limits, verdict: Verdict, metrics: Metrics) -> None:
     """The answer to the request says what is left. Raises RateLimited."""
     asked = [policy for policy, _ in limits[: len(verdict.left)]]
-    _tell(context, asked, verdict.left)
+    _set_headers(context, asked, verdict.left)
     if verdict.allowed:
         metrics.rate_limited(context.label, "allowed")
         return
@@ -119,10 +119,10 @@ def apply_verdict(context: RequestContext, limits: Limits, verdict: Verdict, met
 def pass_unlimited(context: RequestContext, limits: Limits, metrics: Metrics) -> None:
     """Redis is away, so the request passes. As with Spring, -1 tokens are left."""
     metrics.rate_limited(context.label, "unchecked")
-    _tell(context, [policy for policy, _ in limits], [-1] * len(limits))
+    _set_headers(context, [policy for policy, _ in limits], [-1] * len(limits))
 
 
-def _tell(context: RequestContext, policies: Sequence[RateLimitPolicy], left: Sequence[int]) -> None:
+def _set_headers(context: RequestContext, policies: Sequence[RateLimitPolicy], left: Sequence[int]) -> None:
     context.limit_headers = tuple(
         header
         for policy, tokens in zip(policies, left, strict=True)

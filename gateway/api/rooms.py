@@ -28,7 +28,7 @@ from gateway.settings.model import Settings
 from gateway.waiting_room.audit import MAX_ENTRIES, AuditEntry
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rules import COUNT_NAMES, RULE_NAMES, TIME_NAMES, Value, shown
-from gateway.waiting_room.state import REASONS, Doors, Following, Left, Summary
+from gateway.waiting_room.state import REASONS, Doors, Following, Left, Phase, Summary
 from gateway.waiting_room.whereabouts import Whereabouts
 
 T = TypeVar("T")
@@ -142,7 +142,8 @@ def room_object(
     if opening is not None:
         moments = {"opensAt": opening.opens_at, "closesAt": opening.closes_at}
         content |= {name: moment for name, moment in moments.items() if moment}
-        content["opening"] = opening.phase.value or opening.entrance
+        over = opening.phase in {Phase.NONE, Phase.OPEN}
+        content["opening"] = opening.entrance if over else opening.phase.value
     if summary.closed_until:
         content["opensAt"] = summary.closed_until
     wait = summary.wait_at(summary.waiting + 1)

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.api.queue import QUEUE, caller, issue_pass, room_name
-from gateway.auth.visitors import visitor_key
+from gateway.api.queue import QUEUE, caller, issue_pass, room_name, with_receipt
+from gateway.api.visitors import Release, reserve_place
 from gateway.context import (
     CODE_GUESSES,
     CONFIGURATION,
@@ -19,18 +19,18 @@ from gateway.context import (
     OBSERVERS,
     PASSES,
     ROOMS,
+    SIGNING_KEYS,
     TRANSFERS,
     RequestContext,
 )
 from gateway.errors import (
     NotInQueue,
+    QueueUnavailable,
     TooManyWrongCodes,
     TransferCodeInvalid,
     TransferNotAllowed,
 )
-from gateway.proxy.forwarded import direct_origin
-from gateway.proxy.uploads import network_of
-from gateway.request_accounting import TRANSFER_CODE
+from gateway.proxy.forwarded import Origin, direct_origin
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.room import Room
@@ -39,8 +39,6 @@ from gateway.waiting_room.transfers import CONSONANTS, LENGTH
 
 PATH: Final = f"{QUEUE}/transfer"
 _CODE: Final = re.compile(f"[{CONSONANTS}]{{{LENGTH}}}")
-_UNBOUNDED: Final = 10**9
-"""A place that moves is none more, so the bound of the new address does not count."""
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -48,8 +46,8 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     return (
         Endpoint("POST", PATH, offer, label="queue.transfer", of_room=True),
         # Previews of links fetch this, so it must use no code. It also says nothing of any, because it needs no cookie.
-        Endpoint("GET", f"{PATH}/{{code}}", explain, auth="nothing", label=TRANSFER_CODE),
-        Endpoint("POST", f"{PATH}/{{code}}", redeem, label=TRANSFER_CODE, of_room=True),
+        Endpoint("GET", f"{PATH}/{{code}}", explain, auth="nothing", label="queue.transfer-code"),
+        Endpoint("POST", f"{PATH}/{{code}}", redeem, label="queue.transfer-code", of_room=True),
     )
 
 
@@ -72,7 +70,9 @@ async def offer(request: web.Request) -> web.StreamResponse:
 
 
 async def explain(request: web.Request) -> web.StreamResponse:
-    """Says how the code is used."""
+    """Says how a code is used. Raises TransferCodeInvalid for what no code looks like."""
+    if not _CODE.fullmatch(request[CONTEXT].parameters["code"].lower()):
+        raise TransferCodeInvalid
     return success(request[CONTEXT], "transfer.explained")
 
 
@@ -87,6 +87,7 @@ async def redeem(request: web.Request) -> web.StreamResponse:
     state = await _moved(app, context, room, giver, taker)
     if (passes := app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
+    state = with_receipt(app[SIGNING_KEYS], state, taker)
     return state_response(context, "transfer.done", state)
 
 
@@ -94,28 +95,43 @@ async def _giver(app: web.Application, context: RequestContext, room: Room) -> s
     """The key of the visitor to whom the code belongs. Raises TransferCodeInvalid, and TooManyWrongCodes for an address
     that has sent too many wrong ones, whether this one is right or not."""
     guesses, code = app[CODE_GUESSES], context.parameters["code"].lower()
-    wait = guesses.seconds_left(context.client)
+    # Counted before Redis is asked: of many guesses at a time, none may find the count as it was before the others.
+    wait = guesses.add(context.client)
     if wait:
         raise TooManyWrongCodes(wait)
-    giver = await app[TRANSFERS].holder(room.name, code) if _CODE.fullmatch(code) else None
+    try:
+        giver = await app[TRANSFERS].holder(room.name, code) if _CODE.fullmatch(code) else None
+    except QueueUnavailable:
+        guesses.take_back(context.client)
+        raise
     if giver is None:
-        guesses.add(context.client)
         raise TransferCodeInvalid
+    guesses.take_back(context.client)
     return giver
 
 
+async def _reserved(app: web.Application, context: RequestContext, room: Room, giver: str) -> Release | None:
+    """Checks the bound of the address at which the place arrives. Raises TooManyPlaces; the code then stays good.
+    Returns what to call if the place does not arrive; None: there is no bound."""
+    limits = app[CONFIGURATION].tables.current.table.rooms.get(room.name)
+    if context.visitor is None or limits is None or not limits.places_per_address:
+        return None
+    _, release = await reserve_place(app, context, room, giver=giver)
+    return release
+
+
 async def _moved(app: web.Application, context: RequestContext, room: Room, giver: str, taker: str) -> State:
-    """Uses the code. Raises TransferCodeInvalid if it is no longer good, or if the visitor has no place any more."""
-    code = context.parameters["code"].lower()
-    if not await app[TRANSFERS].redeem(room.name, code, giver):
-        raise TransferCodeInvalid
+    """Uses the code. Raises TransferCodeInvalid if the visitor has no place any more, maybe because another device has
+    just used the code. Raises TooManyPlaces, and QueueUnavailable while the place can't be moved; the code stays good
+    then."""
+    release = await _reserved(app, context, room, giver)
     moved, state = await room.move(giver, taker)
+    await app[TRANSFERS].redeem(room.name, context.parameters["code"].lower(), giver)
     if not moved or state.kind is StateKind.NONE:
+        if release is not None:
+            await release()
         raise TransferCodeInvalid
     app[OBSERVERS].metrics.place_moved(room.name, "device")
-    limits = app[CONFIGURATION].tables.current.table.rooms.get(room.name)
-    if context.visitor is not None and limits is not None and limits.places_per_address:
-        await room.reserve(visitor_key(context.visitor), network_of(context.client), _UNBOUNDED)
     return state
 
 
@@ -126,4 +142,12 @@ def _url(request: web.Request, context: RequestContext, code: str) -> str:
     )
     room = room_name(context)
     path = f"{PATH}/{code}" if room == DEFAULT_ROOM else f"{PATH}/{code}?room={room}"
-    return f"{origin.scheme}://{origin.host}{path}" if origin.host else path
+    return f"{origin.scheme}://{_authority(origin)}{path}" if origin.host else path
+
+
+def _authority(origin: Origin) -> str:
+    """The host of an origin with its port, which a proxy may report on its own."""
+    usual = origin.port == ("443" if origin.scheme == "https" else "80")
+    if usual or direct_origin(origin.address, origin.scheme, origin.host).port == origin.port:
+        return origin.host
+    return f"{origin.host.removesuffix(':')}:{origin.port}"

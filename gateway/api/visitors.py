@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
 from gateway.auth.visitors import visitor_key
 from gateway.context import CHALLENGES, CONFIGURATION, RequestContext
-from gateway.errors import TooManyPlaces
+from gateway.errors import GatewayError, QueueUnavailable, TooManyPlaces
 from gateway.proxy.uploads import network_of
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import Reserved
 
+Release = Callable[[], Awaitable[None]]
+"""Takes back what was reserved for a visitor who then gets no place."""
 
-async def check_visitor(app: web.Application, context: RequestContext, room: Room) -> None:
+
+async def reserve_place(
+    app: web.Application, context: RequestContext, room: Room, *, giver: str = ""
+) -> tuple[Reserved, Release]:
+    """Keeps a place in ``room`` for the visitor who calls, within the bound of the address, for ten seconds. ``giver``:
+    whose place the visitor takes over. Raises TooManyPlaces or QueueUnavailable."""
+    assert context.visitor is not None  # noqa: S101 - the callers serve visitors only
+    limits = app[CONFIGURATION].tables.current.table.rooms.get(room.name)
+    most = 0 if limits is None else limits.places_per_address or 0
+    visitor, address = visitor_key(context.visitor), network_of(context.client)
+    reservation = await room.reserve(visitor, address, most, giver=giver)
+    if reservation.code is Reserved.REFUSED:
+        raise TooManyPlaces
+
+    async def release() -> None:
+        if reservation.stamp:
+            with contextlib.suppress(QueueUnavailable):
+                await room.release(visitor, address, reservation.stamp)
+
+    return reservation.code, release
+
+
+async def check_visitor(app: web.Application, context: RequestContext, room: Room) -> Release | None:
     """Whether the visitor who lines up may have a place in ``room``. A visitor who has one is not asked about again.
+    Returns what to call if the lineup is refused all the same; None: nothing.
 
     Raises TooManyPlaces, ChallengeRequired or QueueUnavailable.
     """
     limits = app[CONFIGURATION].tables.current.table.rooms.get(room.name)
     visitor = context.visitor
     if visitor is None or limits is None or room.off or not (limits.places_per_address or limits.challenge):
-        return
-    reserved = await room.reserve(
-        visitor_key(visitor), network_of(context.client), limits.places_per_address or 0
-    )
-    if reserved is Reserved.REFUSED:
-        raise TooManyPlaces
-    if limits.challenge is not None and reserved is Reserved.FREE:
+        return None
+    code, release = await reserve_place(app, context, room)
+    if limits.challenge is None or code is not Reserved.FREE:
+        return release
+    try:
         await app[CHALLENGES].ask(
             limits.challenge.url,
             room.name,
@@ -35,3 +61,7 @@ async def check_visitor(app: web.Application, context: RequestContext, room: Roo
             seconds=limits.challenge.timeout,
             fail_open=limits.challenge.fail_open,
         )
+    except GatewayError:
+        await release()
+        raise
+    return release

@@ -139,18 +139,22 @@ class _Call(NamedTuple):
     form: Sequence[str]
     gated: bool
     identity: Identity
+    place_is_enough: bool
     origins: Origins
 
     @property
     def is_for_visitors(self) -> bool:
-        """Whether the call is about a place that a visitor may have too. That place stands for the token."""
+        """Whether the call is about a place that a visitor may have too."""
         return self.identity != "token" and (self.gated or is_queue_call(self.path))
 
     @property
     def needs_token(self) -> bool:
         """Whether the call is refused without a token."""
-        if self.is_for_visitors:
+        if self.is_for_visitors and (self.place_is_enough or is_queue_call(self.path)):
             return False
+        if self.is_for_visitors:
+            # The gate matches more calls than it lists. Where it lists none, a place is needed beside the token.
+            return not self.access.is_open(self.method, self.path)
         return not self.access.is_open(self.method, self.path, gated=self.gated)
 
     def names_a_user(self, found: Credential | Principal | None, error: AuthError) -> bool:
@@ -214,6 +218,7 @@ class Authenticator:
         form: Sequence[str] = (),
         gated: bool = False,
         identity: Identity = "token",
+        place_is_enough: bool = False,
         origins: Origins = NO_ORIGINS,
     ) -> Principal | None:
         """The caller; ``None`` if the call needs no token and has no usable one. Call it if ``from_cache`` is ``None``.
@@ -221,11 +226,12 @@ class Authenticator:
         ``access`` holds the rules the request is served under (a reload makes a new one), ``path`` is the
         canonical path, ``query`` the raw query, ``form`` the values of ``access_token`` in a form body (read
         for POST leave only), ``gated`` whether the call needs a place in a room, ``identity`` who may have a place
-        there, ``origins`` what the origins of pages mean for it. Raises ``TokenRequired``, ``TokenExpired``,
+        there, ``place_is_enough`` whether a visitor's place stands for the token, ``origins`` what the origins of pages
+        mean for it. Raises ``TokenRequired``, ``TokenExpired``,
         ``TokenInvalid``, ``CsrfRejected`` or ``AuthUnavailable``. Only a stream call can return a principal that is
         ``late``: the caller serves it if the user is waiting in line, and otherwise raises ``TokenExpired``.
         """
-        call = _Call(access, method, path, headers, query, form, gated, identity, origins)
+        call = _Call(access, method, path, headers, query, form, gated, identity, place_is_enough, origins)
         found: Credential | Principal | None = None
         try:
             found = self._find(call)
@@ -249,11 +255,12 @@ class Authenticator:
         query: str = "",
         gated: bool = False,
         identity: Identity = "token",
+        place_is_enough: bool = False,
         origins: Origins = NO_ORIGINS,
     ) -> Principal | None:
         """``identify`` without waiting, for calls that do not leave. Raises its errors. Raises MustWait, before
         anything has been counted, if that needs keys that are not known yet, or if the principal would be late."""
-        call = _Call(access, method, path, headers, query, (), gated, identity, origins)
+        call = _Call(access, method, path, headers, query, (), gated, identity, place_is_enough, origins)
         found: Credential | Principal | None = None
         try:
             found = self._find(call)

@@ -15,16 +15,25 @@ from gateway.errors import ChallengeRequired, QueueUnavailable
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 64
-"""Questions at a time, at most; others wait within their time."""
+"""Questions under way at a time, at most; others wait for their turn."""
+MAX_WAITING: Final = 256
+"""Questions that wait for their turn, at most."""
+MAX_WAIT_SECONDS: Final = 4.0
+"""How long one waits for its turn. With the longest time for an answer, 5 s, that is less than the 10 s for which
+``reserve.lua`` keeps the place."""
+
+BUSY_RETRY_SECONDS: Final = 5.0
 
 
 class Challenges:
     """Asks such services, inside ``running()``. ``on_answer`` is called with the room and what came of each question:
-    ``passed``, ``refused`` or ``failed``."""
+    ``passed``, ``refused``, ``failed`` or ``busy``."""
 
     def __init__(self, on_answer: Callable[[str, str], None] = lambda room, outcome: None) -> None:
         self._on_answer = on_answer
         self._session: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._waiting = 0
         self._failing: set[str] = set()
         """Rooms whose service did not answer the last time."""
 
@@ -46,9 +55,11 @@ class Challenges:
         self, url: str, room: str, visitor: str, address: str, *, seconds: float, fail_open: bool
     ) -> None:
         """Asks whether ``visitor`` at ``address`` may have a place in ``room``. ``seconds``: for the whole
-        question. Raises ChallengeRequired if the answer is not 2xx. Without an answer raises QueueUnavailable, unless
-        ``fail_open``."""
+        question, from its turn on. Raises ChallengeRequired if the answer is not 2xx. Without an answer raises
+        QueueUnavailable, unless ``fail_open``. Raises QueueUnavailable in any case if too many questions wait for their
+        turn: otherwise many lineups at a time would pass a service that refuses all of them."""
         question = {"room": room, "visitor": visitor, "address": address}
+        await self._turn(room)
         try:
             status = await self._status(url, question, seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -61,6 +72,8 @@ class Challenges:
             if not fail_open:
                 raise QueueUnavailable("the challenge's service does not answer") from None
             return
+        finally:
+            self._turns.release()
         if room in self._failing:
             self._failing.discard(room)
             log.info("room %s: the challenge's service answers again", room)
@@ -68,6 +81,22 @@ class Challenges:
         self._on_answer(room, "passed" if passed else "refused")
         if not passed:
             raise ChallengeRequired
+
+    async def _turn(self, room: str) -> None:
+        """Waits until one question less is under way. Raises QueueUnavailable if that takes too long."""
+        busy = self._turns.locked() and self._waiting >= MAX_WAITING
+        if not busy:
+            self._waiting += 1
+            try:
+                async with asyncio.timeout(MAX_WAIT_SECONDS):
+                    await self._turns.acquire()
+            except TimeoutError:
+                busy = True
+            finally:
+                self._waiting -= 1
+        if busy:
+            self._on_answer(room, "busy")
+            raise QueueUnavailable("too many questions wait for the challenge's service", BUSY_RETRY_SECONDS)
 
     async def _status(self, url: str, question: dict[str, str], seconds: float) -> int:
         if self._session is None:

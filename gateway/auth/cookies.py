@@ -37,21 +37,30 @@ def is_pass(name: bytes) -> bool:
     return name == _PASS or name.startswith(_PASS + b"-")
 
 
-def without_cookies(headers: RawHeaders, is_own: Callable[[bytes], bool]) -> RawHeaders:
-    """The client's headers without the cookies whose names ``is_own`` accepts. Returns the same object if there are
-    none. A ``Cookie`` that holds no other cookie is left out."""
-    if not any(name.lower() == _COOKIE and _without(value, is_own) != value for name, value in headers):
+def without_cookies(
+    headers: RawHeaders, is_own: Callable[[bytes], bool], own_value: re.Pattern[bytes] | None = None
+) -> RawHeaders:
+    """The client's headers without the cookies whose names ``is_own`` accepts, and whose values match ``own_value``
+    (None: any). Returns the same object if there are none. A ``Cookie`` that holds no other cookie is left out."""
+    if not any(
+        name.lower() == _COOKIE and _without(value, is_own, own_value) != value for name, value in headers
+    ):
         return headers
     kept = []
     for name, value in headers:
         if name.lower() != _COOKIE:
             kept.append((name, value))
-        elif rest := _without(value, is_own):
+        elif rest := _without(value, is_own, own_value):
             kept.append((name, rest))
     return kept
 
 
-def _without(line: bytes, is_own: Callable[[bytes], bool]) -> bytes:
+def _without(line: bytes, is_own: Callable[[bytes], bool], own_value: re.Pattern[bytes] | None) -> bytes:
     pairs = line.split(b";")
-    kept = [pair for pair in pairs if not is_own(pair.partition(b"=")[0].strip(b" \t"))]
+    kept = []
+    for pair in pairs:
+        name, _, value = pair.partition(b"=")
+        own = is_own(name.strip(b" \t"))
+        if not own or (own_value is not None and own_value.fullmatch(value.strip(b' \t"')) is None):
+            kept.append(pair)
     return line if len(kept) == len(pairs) else b";".join(kept).strip(b" \t")

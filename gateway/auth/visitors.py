@@ -37,6 +37,8 @@ _CLOCK_SECONDS: Final = 300
 _ID: Final = "[A-Za-z0-9_-]{22}"
 _VALUE: Final = re.compile(rf"({_ID})\.([0-9]{{1,12}})\.([A-Za-z0-9_-]{{43}})")
 _KEY_PREFIX: Final = "\x1fvisitor:"
+VISITOR_VALUE: Final = re.compile(_VALUE.pattern.encode())
+"""The value of a visitor's cookie, whether its signature counts or not."""
 _WRITTEN: Final = re.compile(rf"((?:user:)*)visitor:({_ID})")
 
 

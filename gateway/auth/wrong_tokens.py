@@ -54,6 +54,15 @@ class WrongTokens:
             del self._times[next(iter(self._times))]
         return times[0] + self._seconds - now if early else 0.0
 
+    def take_back(self, address: str) -> None:
+        """What was counted last for this address was none. ``add`` must have returned 0 for it."""
+        client = _client(address)
+        times = self._times.get(client, ())
+        if len(times) > 1:
+            self._times[client] = times[:-1]
+        else:
+            self._times.pop(client, None)
+
 
 def _client(address: str) -> str | int:
     """The address without what a single client can choose."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.auth.jws import InvalidJws, parse_jws, verify_jws
+from gateway.auth.visitors import key_of
 from gateway.cli.parsing import Commands, complete_files
 from gateway.draw.formulas import HASH_BYTES
 from gateway.draw.published import MAX_BYTES, NotPublished, parse_published
@@ -37,7 +38,9 @@ def add_verify_to(commands: Commands, files: object = None) -> None:
         "--root", type=_hash, metavar="HEX", help="that noted before the beacon's value was known"
     )
     command.add_argument("--receipt", metavar="JWS", help="a user's receipt, if FILE has none")
-    command.add_argument("--user", metavar="USER", help="whose receipt it must be: the sub of the token")
+    command.add_argument(
+        "--user", metavar="USER", help="whose receipt it must be: the sub of the token, or visitor:ID"
+    )
     keys = command.add_argument(
         "--keys",
         type=Path,
@@ -92,8 +95,9 @@ def _checks(options: argparse.Namespace, text: bytes, keys: bytes | None) -> lis
     signed = options.receipt or draw.receipt
     if signed is None and (options.user is not None or keys is not None):
         raise _WrongUse("--user and --keys need a receipt: FILE has none, so give --receipt")
+    user = None if options.user is None else key_of(options.user)
     receipt, of_receipt = _receipt(signed, keys) if signed is not None else (None, [])
-    return [*verify(draw, receipt, Noted(options.commitment, options.root, options.user)), *of_receipt]
+    return [*verify(draw, receipt, Noted(options.commitment, options.root, user)), *of_receipt]
 
 
 def _receipt(signed: str, keys: bytes | None) -> tuple[Receipt | None, list[Check]]:

@@ -166,7 +166,7 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
         "--max-waiting",
         type=utf8,
         metavar="N",
-        help="with so many users in line and parked no other user joins the line; 0: no bound",
+        help="with so many users in line, parked and registered no other user joins the line; 0: no bound",
     )
     change.add_argument(
         "--lineups-per-minute",

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from gateway.auth.visitors import VisitorCookies
@@ -32,21 +32,24 @@ async def visitor_secrets_of(
 ) -> AsyncIterator[VisitorSecrets]:
     """The secrets of this gateway, kept up to date in ``cookies`` until the block ends."""
     store = VisitorSecretStore(redis, load_all(), settings.redis_key_prefix, observe=observe)
-    kept = VisitorSecrets(cookies, store, settings.redis_timeout_seconds)
-    if settings.visitor_secrets:
-        cookies.set_secrets(settings.visitor_secrets)
-        kept.given = True
+    kept = VisitorSecrets(cookies, store, settings.redis_timeout_seconds, settings.visitor_secrets)
     async with kept.running():
         yield kept
 
 
 class VisitorSecrets:
     """Keeps the secrets of ``cookies`` up to date inside ``running()``, from the first ``need`` on. Without a need
-    nothing is asked of Redis, and no secret is made. ``timeout``: how long a need waits for Redis, in seconds."""
+    nothing is asked of Redis, and no secret is made. ``timeout``: how long a need waits for Redis, in seconds.
 
-    def __init__(self, cookies: VisitorCookies, store: VisitorSecretStore, timeout: float) -> None:
-        self.given = False
-        """Whether an operator has set the secrets, so that Redis is not asked."""
+    ``given``: those that an operator has set. With them no secret is made. One that was made before verifies as long as
+    it is in Redis, so visitors keep their places when the operator sets the first one.
+    """
+
+    def __init__(
+        self, cookies: VisitorCookies, store: VisitorSecretStore, timeout: float, given: Sequence[str] = ()
+    ) -> None:
+        self._given = tuple(given)
+        cookies.set_secrets(self._given)
         self._cookies = cookies
         self._store = store
         self._timeout = timeout
@@ -59,8 +62,6 @@ class VisitorSecrets:
     async def need(self) -> None:
         """There are rooms with visitors: the secrets are kept up to date from now on. Returns once they are known, or
         Redis turned out to be away."""
-        if self.given:
-            return
         self._needed.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
@@ -71,6 +72,10 @@ class VisitorSecrets:
 
         A Redis that has lost its data gets the secret that is known here, so visitors keep their cookies.
         """
+        if self._given:
+            made = await self._store.find()
+            self._cookies.set_secrets(self._given if made is None else (*self._given, made))
+            return
         known = self._secrets[0] if self._secrets else secrets.token_urlsafe(_SECRET_BYTES)
         found = await self._store.load(known)
         if found not in self._secrets[:1]:
@@ -106,7 +111,7 @@ class VisitorSecrets:
                     error.reason,
                 )
             self._away = error.reason
-            return _RETRY_SECONDS[1] if self._secrets else _RETRY_SECONDS[0]
+            return _RETRY_SECONDS[1] if self._secrets or self._given else _RETRY_SECONDS[0]
         finally:
             self._tried.set()
         if self._away:

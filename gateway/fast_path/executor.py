@@ -199,6 +199,7 @@ class PlainCall:
                 query=context.target.raw_query,
                 gated=context.gate_needs_token,
                 identity=context.identity,
+                place_is_enough=context.place_is_enough,
                 origins=RequestOrigins(head, context),
             )
         if context.identity != "token":

@@ -76,6 +76,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
         form=form,
         gated=context.gate_needs_token,
         identity=context.identity,
+        place_is_enough=context.place_is_enough,
         origins=RequestOrigins(request, context),
     )
 
@@ -92,17 +93,25 @@ def identify_visitor(
 
     Raises CookieRequired if the caller must be one and is none; the answer then sets the cookie, if it may. Raises
     CsrfRejected if a foreign page may have caused the call, and QueueUnavailable as long as no secret is known. At a
-    gate that lets everyone pass, none of them is raised.
+    gate that lets everyone pass, none of them is raised, unless the visitor stands for a token that is needed.
     """
     try:
         _identify_visitor(request, context, visitors)
     except (CookieRequired, CsrfRejected, QueueUnavailable) as error:
         mode = "on" if context.room is None else rooms[context.room].mode
-        if context.room is None or mode == "on":
+        if context.room is None or mode == "on" or _stands_for_token(request, context):
             raise
         context.visitor_cookie = None
         if mode == "observe":
             metrics.would_refuse(context.room, error.code)
+
+
+def _stands_for_token(request: RequestHead, context: RequestContext) -> bool:
+    """Whether the access rules ask for a token, and the caller has none because a visitor needs none."""
+    if not context.place_is_enough or context.principal is not None:
+        return False
+    access, target = context.access, context.target
+    return access is None or target is None or not access.is_open(request.method, target.path)
 
 
 def _identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -169,15 +170,16 @@ class Resolver:
                 _refuse_unready(context)
             return
         gate = table.gate_for(request.method, target.path, match.upstream_path)
+        ends = [(target.path, gate)]
         destination = _destination(request)
         if destination is not None:
             of_destination = _gate_of_destination(table, request.method, destination)
-            _check_tokens_are_asked_for(
-                table, request.method, (target.path, gate), (destination, of_destination)
-            )
+            ends.append((destination, of_destination))
             gate = _stricter(gate, of_destination)
+        enough = _place_is_enough(table, request.method, ends)
         chosen = choose(request.method, match, target.path)
-        resolved = ResolvedCall(target, match, chosen, gate, table.cors_for(target.path, match.route))
+        cors = table.cors_for(target.path, match.route)
+        resolved = ResolvedCall(target, match, chosen, gate, cors, enough)
         # The meaning of an absolute target also depends on its Host header.
         if request.raw_path.startswith("/") and request.method not in _DESTINATION_METHODS:
             serving.cache_call(request.method, request.raw_path, resolved)
@@ -186,7 +188,7 @@ class Resolver:
             context.access = _NO_ACCESS
 
     def _apply(self, context: RequestContext, serving: RoutingState, resolved: ResolvedCall) -> None:
-        context.target, context.match, context.forward, gate, context.cors = resolved
+        context.target, context.match, context.forward, gate, context.cors, enough = resolved
         context.handler = self._forward
         context.access = serving.access
         context.label = resolved.match.route.id
@@ -196,6 +198,7 @@ class Resolver:
             context.bypasses = serving.table.bypass_of(gate.room)
             if (visitor_rooms := serving.table.visitor_rooms) and gate.room in visitor_rooms:
                 context.identity = visitor_rooms[gate.room]
+                context.place_is_enough = enough
 
 
 RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
@@ -265,17 +268,17 @@ def _gate_of_destination(table: RouteTable, method: str, path: str) -> GateRule 
     return _stricter(table.gate_for(method, path, path), table.gate_for("PUT", path, path))
 
 
-def _check_tokens_are_asked_for(table: RouteTable, method: str, *ends: tuple[str, GateRule | None]) -> None:
-    """A place of a visitor stands for the token of its own path only. Raises BadRequest if the other path, of a COPY or
-    MOVE, needs a token. ``ends``: both paths, each with its gate."""
-    visitors = [
-        gate is not None and not gate.renews_only and gate.room in table.visitor_rooms for _, gate in ends
-    ]
-    if any(visitors) and not all(
-        of_visitors or table.is_public(method, path)
-        for of_visitors, (path, _) in zip(visitors, ends, strict=True)
-    ):
+def _place_is_enough(table: RouteTable, method: str, ends: Sequence[tuple[str, GateRule | None]]) -> bool:
+    """Whether a place of a visitor stands for the token. ``ends``: the path of the call, and of a COPY or MOVE the
+    other one, each with its gate. Raises BadRequest if it does for one of them only, and the other needs a token."""
+    if not table.visitor_rooms:
+        return False
+    enough = [gate is not None and table.place_stands_for_token(gate, method, path) for path, gate in ends]
+    if not any(enough):
+        return False
+    if not all(each or table.is_public(method, path) for each, (path, _) in zip(enough, ends, strict=True)):
         raise BadRequest("its path and its Destination are for visitors and for users with a token")
+    return True
 
 
 def _stricter(one: GateRule | None, other: GateRule | None) -> GateRule | None:

@@ -19,6 +19,7 @@ _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Any other method counts as OTHER, so that clients can't create labels without limit.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BREAKER_STATES: Final = ("closed", "open", "half_open")
+BREAKER_RESULTS: Final = ("successful", "failed", "ignored", "not_permitted")
 REFUSALS: Final = ("memory", "disk", "replicas", "read-only")
 
 
@@ -201,6 +202,13 @@ class Metrics:
         """A call through a circuit breaker ended, or was not permitted."""
         self._breaker_calls.labels(name, result).inc()
 
+    def breaker_forgotten(self, name: str) -> None:
+        """No route names this circuit breaker any more."""
+        for state in BREAKER_STATES:
+            self._breaker_states.remove(name, state)
+        for result in BREAKER_RESULTS:
+            self._breaker_calls.remove(name, result)
+
     def fell_back(self, route: str) -> None:
         """A call of this route failed, and its fallback answers."""
         self._fallbacks.labels(route).inc()
@@ -358,6 +366,7 @@ class NoMetrics(Metrics):
     def retry_refused(self, route: str) -> None: ...
     def breaker_state(self, name: str, state: str) -> None: ...
     def breaker_call(self, name: str, result: str) -> None: ...
+    def breaker_forgotten(self, name: str) -> None: ...
     def fell_back(self, route: str) -> None: ...
     def ejected(self, service: str) -> None: ...
     def rate_limited(self, route: str, outcome: str) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 from typing import Final
@@ -16,7 +17,7 @@ from gateway.resilience.breaker import (
 
 _log = logging.getLogger(__name__)
 
-_SAID: Final = {
+_MESSAGES: Final = {
     State.OPEN.value: "circuit breaker %s is open: too many calls failed or were slow, so calls do not reach the "
     "service for %g s",
     State.CLOSED.value: "circuit breaker %s is closed again: calls reach the service",
@@ -29,26 +30,41 @@ class Breakers:
     def __init__(self, observer: BreakerObserver = NO_BREAKER_OBSERVER) -> None:
         self._observer = observer
         self._breakers: dict[str, CircuitBreaker] = {}
+        self._states: dict[str, str] = {}
 
     def of(self, policy: BreakerPolicy, route_id: str) -> CircuitBreaker:
         """The breaker of a route. One whose configuration has changed begins anew."""
         name = policy.name or route_id
         breaker = self._breakers.get(name)
         if breaker is None or breaker.config != policy.config:
-            breaker = self._breakers[name] = CircuitBreaker(name, policy.config, self)
+            if breaker is not None:
+                # Results that come late belong to the old breaker, and must not be taken for those of the new one.
+                breaker.close()
+            call_later = asyncio.get_running_loop().call_later
+            breaker = CircuitBreaker(name, policy.config, self, call_later=call_later)
+            self._breakers[name] = breaker
         return breaker
 
     def keep(self, names: Collection[str]) -> None:
-        """Forgets all other breakers."""
-        self._breakers = {name: breaker for name, breaker in self._breakers.items() if name in names}
+        """Forgets all other breakers, and what is counted of them."""
+        for name in self._breakers.keys() - set(names):
+            self._breakers.pop(name).close()
+            self._states.pop(name, None)
+            self.breaker_forgotten(name)
 
     def breaker_state(self, name: str, state: str) -> None:
         """A breaker is in this state now."""
-        known = self._breakers.get(name)
-        if known is not None and state in _SAID:
-            _log.warning(_SAID[state], *((name, known.config.open_seconds) if state == "open" else (name,)))
+        before = self._states.get(name, State.CLOSED.value)
+        self._states[name] = state
+        if state != before and state in _MESSAGES:
+            open_seconds = self._breakers[name].config.open_seconds
+            _log.warning(_MESSAGES[state], *((name, open_seconds) if state == State.OPEN.value else (name,)))
         self._observer.breaker_state(name, state)
 
     def breaker_call(self, name: str, result: str) -> None:
         """A call ended, or was not permitted."""
         self._observer.breaker_call(name, result)
+
+    def breaker_forgotten(self, name: str) -> None:
+        """No route names this breaker any more."""
+        self._observer.breaker_forgotten(name)

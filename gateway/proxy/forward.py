@@ -25,7 +25,7 @@ from gateway.proxy.breakers import Breakers
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
 from gateway.proxy.load_balancer import Instances, UpstreamBase
-from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.plan import CallUnderWay, ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
 from gateway.proxy.response import (
     BufferedResponse,
@@ -245,10 +245,14 @@ class Forwarder:
     ) -> ForwardedResponse | BufferedResponse:
         """Makes attempts until there is an answer for the client, and passes it on. ``first`` and ``connection`` are
         for the first attempt."""
-        slots = self._slots.get(plan.base) if isinstance(plan.base, str) else None
+        # A call that has its connection began before the service had a limit.
+        limited = isinstance(plan.base, str) and connection is None
+        slots = self._slots.get(str(plan.base)) if limited else None
         if slots is not None:
             await slots.acquire(plan.connect_timeout)
         try:
+            if plan.breaker is not None:
+                plan = plan._replace(calls=CallUnderWay(plan.calls))
             answer = self._answer(request, plan, body, retries, first, connection, began)
             if plan.breaker is not None and not plan.breaker.each_attempt:
                 answer = self._guarded(plan, plan.breaker, body, answer)
@@ -302,7 +306,7 @@ class Forwarder:
         """What ``answer`` returns, as a call through the route's circuit breaker. Raises CircuitOpen, or ServiceFailed
         if something else is to answer instead."""
         breaker = self._breakers.of(policy, plan.route_id)
-        ticket = breaker.acquire()
+        ticket = breaker.acquire(upload=body.streamed)
         if ticket is None:
             answer.close()
             raise CircuitOpen(breaker.name, breaker.seconds_left)
@@ -313,9 +317,13 @@ class Forwarder:
                 connection, message = await answer
         except TimeoutError:
             breaker.record(ticket, policy.config.result_of(Failure.TIMEOUT), _since(began))
+            if isinstance(plan.calls, CallUnderWay) and plan.calls.instance is not None:
+                self._instances.failed(plan.calls.instance)
             raise UpstreamTimeout("breaker") from None
         except UpstreamError as error:
-            breaker.record(ticket, policy.config.result_of(failure_of(error)), _since(began))
+            failure = failure_of(error)
+            result = Result.IGNORED if _due_to_client(failure, body) else policy.config.result_of(failure)
+            breaker.record(ticket, result, _since(began))
             raise
         except BaseException:
             breaker.release(ticket)
@@ -361,7 +369,7 @@ class Forwarder:
                 began = self.send_request(request.method, plan, body, connection)
                 return connection, await self._read_final_head(request, plan, connection, began, retries)
         except BaseException as error:
-            if isinstance(error, UpstreamError):
+            if isinstance(error, UpstreamError) and not _due_to_client(failure_of(error), body):
                 self._instances.failed(connection.base)
             await _stop(body, connection)
             raise
@@ -486,6 +494,12 @@ class Forwarder:
 def _since(began: float | None) -> float:
     """Seconds since then; 0 if that is not measured."""
     return 0.0 if began is None else perf_counter() - began
+
+
+def _due_to_client(failure: Failure, body: RequestBody) -> bool:
+    """Whether a failure may be that of a client that sends its body slowly: the service gave up waiting for it. Such a
+    client must not make the service look broken to all others."""
+    return failure in (Failure.LOST, Failure.TIMEOUT) and body.unfinished
 
 
 def _drop_answer(connection: UpstreamConnection) -> None:

@@ -43,6 +43,39 @@ class _NullObserver:
 
 
 NO_CALL_OBSERVER: Final = _NullObserver()
+
+
+class CallUnderWay:
+    """Passes all on to ``observer``, and knows which instance is being asked."""
+
+    __slots__ = ("_observer", "instance")
+
+    def __init__(self, observer: CallObserver) -> None:
+        self._observer = observer
+        self.instance: UpstreamBase | None = None
+        """The instance that owes an answer; None between two calls, and once the answer's head is there."""
+
+    def begin(self, base: UpstreamBase) -> None:
+        """A call to this instance begins."""
+        self.instance = base
+        self._observer.begin(base)
+
+    def answered(self, status: int) -> None:
+        """The head of the final answer has arrived."""
+        self.instance = None
+        self._observer.answered(status)
+
+    def failed(self, code: str) -> None:
+        """The call failed."""
+        self.instance = None
+        self._observer.failed(code)
+
+    def dropped(self) -> None:
+        """Another call follows."""
+        self.instance = None
+        self._observer.dropped()
+
+
 _UNSHARED: Final = Downloads()
 
 

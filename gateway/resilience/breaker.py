@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.resilience.failures import Failure
 
@@ -73,13 +73,27 @@ class BreakerObserver(Protocol):
     def breaker_call(self, name: str, result: str, /) -> None:
         """A call ended with this result, or was not permitted."""
 
+    def breaker_forgotten(self, name: str, /) -> None:
+        """No route names this breaker any more."""
+
 
 class _NullObserver:
     """No-op."""
 
     def breaker_state(self, name: str, state: str, /) -> None: ...
     def breaker_call(self, name: str, result: str, /) -> None: ...
+    def breaker_forgotten(self, name: str, /) -> None: ...
 
+
+class Timer(Protocol):
+    """What ``CallLater`` returns."""
+
+    def cancel(self) -> object:
+        """Does not call any more."""
+
+
+CallLater = Callable[[float, Callable[[], None]], Timer]
+"""Calls a function after some seconds, as an event loop does."""
 
 NO_BREAKER_OBSERVER: Final = _NullObserver()
 
@@ -123,8 +137,16 @@ class _Window:
         return failed >= config.failure_rate or slow >= config.slow_rate
 
 
+class Ticket(NamedTuple):
+    """A call that a breaker permitted: in which of its states, and whether the call holds a permit to give back."""
+
+    turn: int
+    holds_permit: bool
+
+
 class CircuitBreaker:
-    """One breaker, which the calls of all routes with its name share. ``clock`` gives seconds.
+    """One breaker, which the calls of all routes with its name share. ``clock`` gives seconds. ``call_later`` sets the
+    timer of a breaker that is ``automatic``; without it, that breaker waits for the next call.
 
     A call that ``acquire`` permits must end with ``record`` or ``release``, with the ticket that it got.
     """
@@ -135,15 +157,20 @@ class CircuitBreaker:
         config: BreakerConfig,
         observer: BreakerObserver = NO_BREAKER_OBSERVER,
         clock: Callable[[], float] = time.monotonic,
+        call_later: CallLater | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self._observer = observer
         self._clock = clock
+        self._call_later = call_later
+        self._timer: Timer | None = None
         self._turn = 0
         """Counts the changes of state. A call that began before the last one does not count any more."""
         self._permits = 0
         """How many more calls pass while half open."""
+        self._uploads: deque[float] = deque()
+        """When the latest uploads began while half open."""
         self._until = 0.0
         """When an open or half open state ends by itself."""
         self._enter(State.CLOSED)
@@ -156,36 +183,39 @@ class CircuitBreaker:
     @property
     def state(self) -> State:
         """The state now."""
-        if self.config.automatic:
-            self._end_open()
         return self._state
 
-    def acquire(self) -> int | None:
-        """The ticket of a call that may begin now; None if it may not."""
+    def acquire(self, *, upload: bool = False) -> Ticket | None:
+        """The ticket of a call that may begin now; None if it may not. ``upload``: the client is still sending the
+        call's body. Such a call may take any time, so while half open it holds no permit that other calls need.
+        Instead, as many uploads as there are permits may begin within ``open_seconds``."""
         self._end_open()
         if self._state is State.HALF_OPEN:
             if self.config.half_open_seconds and self._clock() >= self._until:
                 self._enter(State.OPEN)
+            elif upload:
+                if self._upload_may_begin():
+                    return Ticket(self._turn, holds_permit=False)
             elif self._permits:
                 self._permits -= 1
-                return self._turn
+                return Ticket(self._turn, holds_permit=True)
         elif self._state is State.CLOSED:
-            return self._turn
+            return Ticket(self._turn, holds_permit=False)
         self._observer.breaker_call(self.name, Result.NOT_PERMITTED.value)
         return None
 
-    def release(self, ticket: int) -> None:
+    def release(self, ticket: Ticket) -> None:
         """A call ended without a result: its client has gone, say."""
-        if ticket == self._turn and self._state is State.HALF_OPEN:
+        if ticket.holds_permit and ticket.turn == self._turn:
             self._permits += 1
 
-    def record(self, ticket: int, result: Result, seconds: float) -> None:
+    def record(self, ticket: Ticket, result: Result, seconds: float) -> None:
         """A call ended after ``seconds``."""
         self._observer.breaker_call(self.name, result.value)
         if result is Result.IGNORED:
             self.release(ticket)
             return
-        if ticket != self._turn:
+        if ticket.turn != self._turn:
             return
         slow = seconds > self.config.slow_seconds
         self._window.add(self._clock(), failed=result is Result.FAILED, slow=slow)
@@ -195,14 +225,38 @@ class CircuitBreaker:
         elif exceeds is False and self._state is State.HALF_OPEN:
             self._enter(State.CLOSED)
 
+    def close(self) -> None:
+        """Another breaker has taken its place, or none. Calls that are under way report nothing any more."""
+        self._observer = NO_BREAKER_OBSERVER
+        self._call_later = None
+        self._stop_timer()
+
+    def _upload_may_begin(self) -> bool:
+        now, uploads = self._clock(), self._uploads
+        while uploads and uploads[0] <= now - self.config.open_seconds:
+            uploads.popleft()
+        if len(uploads) >= self.config.half_open_calls:
+            return False
+        uploads.append(now)
+        return True
+
     def _end_open(self) -> None:
         if self._state is State.OPEN and self._clock() >= self._until:
             self._enter(State.HALF_OPEN)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _enter(self, state: State) -> None:
         config = self.config
         self._state = state
         self._turn += 1
+        self._uploads.clear()
+        self._stop_timer()
+        if state is State.OPEN and config.automatic and self._call_later is not None:
+            self._timer = self._call_later(config.open_seconds, lambda: self._enter(State.HALF_OPEN))
         if state is State.HALF_OPEN:
             self._permits = config.half_open_calls
             self._until = self._clock() + config.half_open_seconds

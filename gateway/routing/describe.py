@@ -243,9 +243,11 @@ def _rules(table: RouteTable, request: RequestAttributes, match: RouteMatch | No
         what = "renews a session, needs none" if rule.renews_only else "a place is needed"
         gate = f"room {rule.room}: {what} ({call})"
     opened = next((str(call) for call in table.public if call.opens(method, path)), None)
-    if opened is None:
+    if found is not None and table.place_stands_for_token(found[1], method, path):
+        access = "a visitor's place stands for the token"
+    elif opened is None:
         access = "a token is needed"
-    elif found is not None and not found[1].renews_only:
+    elif found is not None and not found[1].renews_only and found[1].room not in table.visitor_rooms:
         access = f"a token is needed: the gate counts, although {opened} is public"
     else:
         access = f"open without a token ({opened})"

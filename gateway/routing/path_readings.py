@@ -38,6 +38,9 @@ _DATA_OF_PAGE: Final = frozenset(
 )
 _NEXT_DATA: Final = re.compile(r"/_next/data/[^/]+(?=/)")
 _GATSBY_DATA: Final = "/page-data/"
+# Next.js serves each part of a page on its own: /sale.segments/_tree.segment.rsc.
+_NEXT_SEGMENTS: Final = ".segments/"
+_NEXT_SEGMENT: Final = ".segment.rsc"
 
 
 class _InvisibleTable(dict[int, int | None]):
@@ -143,6 +146,8 @@ def _shorter(path: str) -> list[str]:
 
 def _page_of_data(path: str) -> str | None:
     """The folded path of the page whose data a service may serve at this one; None if there is no such page."""
+    if _NEXT_SEGMENTS in path and path.rstrip("/.").endswith(_NEXT_SEGMENT):
+        return path[: path.rindex(_NEXT_SEGMENTS)]
     if "data" not in path and "/_payload." not in path:
         return None
     page, _, name = path.rstrip("/").rpartition("/")

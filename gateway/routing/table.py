@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -124,11 +124,12 @@ class RouteTable:
     _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
+    _for_visitors: Mapping[str, PrefixIndex[CallPattern]] = field(init=False, repr=False, compare=False)
+    """The gated calls of each room for visitors."""
     _weights: WeightGroups = field(init=False, repr=False, compare=False)
     _cors: PrefixIndex[tuple[PathPattern, CorsRule]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        public = [({literal_beginning(call.pattern)}, call) for call in self.public]
         visitors = {room: limits.identity for room, limits in self.rooms.items()}
         object.__setattr__(
             self,
@@ -140,8 +141,13 @@ class RouteTable:
         }
         object.__setattr__(self, "checked_rooms", frozenset(checked))
         object.__setattr__(self, "_routes", RouteIndex(self.routes))
-        object.__setattr__(self, "_public", PrefixIndex(public))
+        object.__setattr__(self, "_public", _index_of(self.public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))
+        for_visitors = {
+            room: _index_of([call for gate in self.gates if gate.room == room for call in gate.calls])
+            for room in self.visitor_rooms
+        }
+        object.__setattr__(self, "_for_visitors", for_visitors)
         object.__setattr__(self, "_weights", WeightGroups(self.routes))
         cors = [(compile_pattern(pattern), rule) for pattern, rule in self.cors.items()]
         object.__setattr__(
@@ -224,17 +230,27 @@ class RouteTable:
 
         Returns False if matching takes too long.
         """
+        return self._opens(self._public, method, path)
+
+    def place_stands_for_token(self, gate: GateRule, method: str, path: str) -> bool:
+        """Whether a place in the room of the call's gate replaces the token: the room is for visitors, and a call that
+        its gates list opens this one, matched narrowly on the client's canonical path. A gate protects many more calls
+        than it lists; those may be another service's or another page's, so the access rules decide about them.
+
+        Returns False if matching takes too long.
+        """
+        calls = None if gate.renews_only else self._for_visitors.get(gate.room)
+        return calls is not None and self._opens(calls, method, path)
+
+    def _opens(self, calls: PrefixIndex[CallPattern], method: str, path: str) -> bool:
         matcher.start_meter(matcher.OPEN_MICROSECONDS)
         try:
-            return self._opens(method, path)
+            return _any_opens(calls, method, path)
         except MatchingTimeout as timeout:
             self._warn_once("open calls", timeout)
             return False
         finally:
             matcher.stop_meter()
-
-    def _opens(self, method: str, path: str) -> bool:
-        return any(call.opens(method, path) for call in self._public.candidates(path))
 
     def cors_for(self, path: str, route: Route | None = None) -> CorsRule | None:
         """The CORS rule of the route, or else of the first pattern that matches the path."""
@@ -262,7 +278,7 @@ class RouteTable:
         questions: tuple[tuple[str, int, Callable[[], object]], ...] = (
             ("routes", matcher.ROUTE_MICROSECONDS, lambda: self._first(request)),
             ("gates", matcher.GATE_MICROSECONDS, lambda: self._gates.find(method, path, upstream_path)),
-            ("open calls", matcher.OPEN_MICROSECONDS, lambda: self._opens(method, path)),
+            ("open calls", matcher.OPEN_MICROSECONDS, lambda: _any_opens(self._public, method, path)),
             ("CORS rules", matcher.CORS_MICROSECONDS, lambda: self._cors_for(path)),
         )
         return tuple(what for what, share, question in questions if not matcher.fits(share, question))
@@ -282,6 +298,14 @@ class RouteTable:
     def route(self, route_id: str) -> Route | None:
         """The route with this id."""
         return next((route for route in self.routes if route.id == route_id), None)
+
+
+def _index_of(calls: Sequence[CallPattern]) -> PrefixIndex[CallPattern]:
+    return PrefixIndex([({literal_beginning(call.pattern)}, call) for call in calls])
+
+
+def _any_opens(calls: PrefixIndex[CallPattern], method: str, path: str) -> bool:
+    return any(call.opens(method, path) for call in calls.candidates(path))
 
 
 def _matched(route: Route, request: RequestAttributes, found: Mapping[str, str]) -> RouteMatch:

@@ -273,7 +273,7 @@ class Settings(DiscoverySettings):
     queue_max_waiting: int = setting(
         whole(0, note=" (0 = no bound)"),
         0,
-        "With so many users in line and parked, no other user joins the line: 503 `ROOM_FULL`.",
+        "With so many users in line, parked and registered, no other user joins the line: 503 `ROOM_FULL`.",
     )
     queue_lineups_per_minute: int = setting(
         whole(0, 1000, note=" (0 = no bound)"),

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -19,10 +19,11 @@ from gateway.draw.formulas import SECRET_BYTES, commitment_of, entry_of, salt_of
 from gateway.draw.slices import Steps, run_in_slices
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.batch import MAX_BATCH
+from gateway.waiting_room.draw_record import Call, DrawRecord, read_record
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.wire import Argument
 from gateway.waiting_room.rules import Prequeue
-from gateway.waiting_room.state import Phase, State, StateKind
+from gateway.waiting_room.state import Moved, Phase, State, StateKind, parse_states, parse_summary
 
 Entry = TypeVar("Entry")
 
@@ -34,6 +35,9 @@ PAGE: Final = 2000
 """Users that are read from Redis in one call."""
 MAX_BEACON: Final = 1000
 """The longest value of a beacon, in characters."""
+
+QUIET_SECONDS: Final = 5.0
+"""An opening that fails is warned of after so long."""
 
 _SALT_KEY: Final = 6
 """Its place in the answer to a lineup."""
@@ -50,39 +54,6 @@ class BeaconAnswer(IntEnum):
     ACCEPTED = 1
     TOO_EARLY = 2
     KNOWN = 3
-
-
-class DrawRecord(NamedTuple):
-    """What Redis holds of a pre-queue. Texts are empty where nothing is known; hashes and secrets are in hex."""
-
-    phase: Phase
-    opens_at: int
-    """The moment of opening, in epoch milliseconds; known from the close on."""
-    size: int
-    """How many users took part; known from the close on."""
-    placed: int
-    """How many of them are in line, those who left before included."""
-    order: str = ""
-    commitment: str = ""
-    secret: str = ""
-    salt_key: str = ""
-    beacon_name: str = ""
-    beacon: str = ""
-    """The beacon's value."""
-    root: str = ""
-    digest: str = ""
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the order is that of a draw."""
-        return self.order == "draw"
-
-
-class Call(Protocol):
-    """Runs a script of the room."""
-
-    def __call__(self, script: str, *args: Argument, extra_keys: Sequence[str]) -> Awaitable[list[Any]]:
-        """The reply. Raises QueueUnavailable."""
 
 
 class _Order(NamedTuple):
@@ -114,6 +85,8 @@ class Opener:
         self._prequeue = prequeue
         self.wanted = asyncio.Event()
         """Set when there is work."""
+        self._failing_since: float | None = None
+        self._warned = False
 
     async def keep(self) -> None:
         """Works whenever that is wanted, until it is cancelled. If it fails, the next sweep finds that there is work,
@@ -124,9 +97,26 @@ class Opener:
             try:
                 await self.work()
             except QueueUnavailable as error:
-                log.debug("room %s: the opening did not go on: %s", self._keys.room, error.reason)
+                self._note_failure(error.reason)
             except Exception:
                 log.exception("room %s: the opening did not go on", self._keys.room)
+            else:
+                self._failing_since, self._warned = None, False
+
+    def _note_failure(self, reason: str) -> None:
+        """Warns once if the opening has failed for long."""
+        now = asyncio.get_running_loop().time()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        log.debug("room %s: the opening did not go on: %s", self._keys.room, reason)
+        if now - self._failing_since >= QUIET_SECONDS and not self._warned:
+            self._warned = True
+            log.warning(
+                "room %s: the opening has not gone on for %.0f s. Registered users have no place until it does; it is "
+                "tried again each second. The last reason: %s",
+                self._keys.room,
+                now - self._failing_since,
+                reason,
+            )
 
     async def begin(self) -> bool:
         """Begins the pre-queue, unless another instance has begun it or it is too early. Returns whether this instance
@@ -161,16 +151,7 @@ class Opener:
 
     async def record(self) -> DrawRecord:
         """What Redis holds."""
-        reply = await self._call("draw", extra_keys=(self._keys.draw,))
-        phase, opens_at, size, placed, *fields = reply[1:]
-        texts = [field.decode("utf-8", "replace") for field in fields]
-        found = dict(zip(texts[::2], texts[1::2], strict=True))
-        known = {name: found[name] for name in DrawRecord._fields[4:] if name in found}
-        return DrawRecord(Phase(phase.decode()), int(opens_at), size, placed, **known)
-
-    async def entries(self, first: int, count: int) -> bytes:
-        """``count`` published entries from ``first`` on, that of rank 1 first, one after the other."""
-        return bytes(await self._send("GETRANGE", self._keys.drawn, 32 * first, 32 * (first + count) - 1))
+        return await read_record(self._call, self._keys)
 
     async def enter_beacon(self, value: str, by: str, reason: str) -> BeaconAnswer:
         """An operator enters the beacon's value."""
@@ -187,7 +168,10 @@ class Opener:
             return
         if record.phase in {Phase.GATHERING, Phase.AWAITING}:
             return
-        ordered = await self._order(record)
+        users = await self._users(record.size)
+        if len(users) < record.size and await self._is_over(record):
+            return
+        ordered = await self._order(record, self._with_lost(users, record.size))
         if record.phase is Phase.CLOSED:
             # The root is published at once. Those who note it before the beacon's value is known can tell later that no
             # entry was changed.
@@ -209,9 +193,8 @@ class Opener:
             if placed == _OTHER_OPENING or placed >= record.size:
                 return
 
-    async def _order(self, record: DrawRecord) -> _Order:
+    async def _order(self, record: DrawRecord, users: list[bytes]) -> _Order:
         """The order in which users are placed. Every instance computes the same."""
-        users = await self._users(record.size)
         if not record.drawn:
             return _Order(await run_in_slices(_by_arrival(users)), _ARRIVAL)
         by_entry = await run_in_slices(_entries(self._keys.room, users, bytes.fromhex(record.salt_key)))
@@ -228,11 +211,19 @@ class Opener:
         users: list[bytes] = []
         for first in range(0, size, PAGE):
             users += await self._send("ZRANGE", self._keys.registered, first, min(first + PAGE, size) - 1)
-        if len(users) < size:
-            # The room opens all the same, for those whom Redis still has.
-            log.error("room %s: Redis has lost %d registered users", self._keys.room, size - len(users))
-            users += [b"\0lost %d" % each for each in range(len(users), size)]
         return users
+
+    async def _is_over(self, record: DrawRecord) -> bool:
+        """Whether another gateway has finished this opening meanwhile. Then its users are registered no longer."""
+        now = await self.record()
+        over = now.phase in {Phase.NONE, Phase.GATHERING, Phase.OPEN}
+        return over or (now.opens_at, now.commitment) != (record.opens_at, record.commitment)
+
+    def _with_lost(self, users: list[bytes], size: int) -> list[bytes]:
+        """The users, with names for those whom Redis has lost: the room opens all the same, for those whom it has."""
+        if len(users) < size:
+            log.error("room %s: Redis has lost %d registered users", self._keys.room, size - len(users))
+        return users + [b"\0lost %d" % each for each in range(len(users), size)]
 
     async def _send(self, *command: Argument) -> Any:
         try:
@@ -254,6 +245,15 @@ def with_salts(states: list[State], answers: Sequence[Sequence[Any]], users: Seq
         else state
         for state, answer, user in zip(states, answers, users, strict=True)
     ]
+
+
+def parse_move(room: str, reply: Sequence[Any], taker: str) -> tuple[bool, State]:
+    """Whether something was moved to ``taker``, and where that user stands now. Raises QueueUnavailable if the room is
+    opening, and its users can't change now."""
+    if reply[1] == Moved.LATER:
+        raise QueueUnavailable("the room is opening: a registration can be moved after that")
+    states = parse_states(room, parse_summary(reply[0]), reply[2:])
+    return reply[1] == Moved.MOVED, with_salts(states, reply[2:], [taker])[0]
 
 
 def _by_arrival(users: Sequence[bytes]) -> Steps[list[tuple[bytes, bytes]]]:

@@ -16,27 +16,23 @@ from gateway.errors import NewerSchema, QueueUnavailable
 from gateway.waiting_room.audit import AuditEntry, parse_audit
 from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
+from gateway.waiting_room.draw_record import DrawReader
 from gateway.waiting_room.history import HistoryEntry, parse_history
 from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import RoomObserver
-from gateway.waiting_room.opening import Opener, with_salts
+from gateway.waiting_room.opening import Opener, parse_move, with_salts
 from gateway.waiting_room.presence import Presence
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
 from gateway.waiting_room.redis.wire import Argument
-from gateway.waiting_room.rules import (
-    SCHEMA,
-    Mode,
-    Value,
-    change_text,
-)
+from gateway.waiting_room.rules import SCHEMA, Mode, Value, change_text
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import (
     REASONS,
     Following,
     Left,
-    Reserved,
+    Reservation,
     State,
     StateKind,
     Summary,
@@ -128,6 +124,7 @@ class Room:
             self._link("opening").call,
             lambda: self.limits.prequeue if self.limits.rules.prequeue else None,
         )
+        self.draws = DrawReader(keys, partial(self._run, link="draw"), self._link("draw").call)
         self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
 
     @property
@@ -194,18 +191,22 @@ class Room:
         return await self._leavers.submit((what, _sendable(user)))
 
     async def move(self, giver: str, taker: str) -> tuple[bool, State]:
-        """The place or slot of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the better of the
-        two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, ALLOWED_IN or NONE."""
-        reply = await self._run("move", _sendable(giver), _sendable(taker))
-        [state] = parse_states(self.name, parse_summary(reply[0]), reply[2:])
-        return reply[1] == 1, state
+        """The place, slot or registration of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the
+        better of the two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, REGISTERED,
+        ALLOWED_IN or NONE. Raises QueueUnavailable while an opening puts ``giver`` in line; nothing is moved then."""
+        reply = await self._run("move", _sendable(giver), _sendable(taker), extra_keys=(self.keys.draw,))
+        return parse_move(self.name, reply, taker)
 
-    async def reserve(self, visitor: str, address: str, most: int) -> Reserved:
+    async def reserve(self, visitor: str, address: str, most: int, *, giver: str = "") -> Reservation:
         """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
-        bound)."""
+        bound). ``giver``: a visitor whose place this one takes over, so that it does not count."""
+        keys, arguments = (self.keys.neighbours(address),), (_sendable(visitor), most, _sendable(giver))
+        return Reservation.of(await self._run("reserve", *arguments, extra_keys=keys))
+
+    async def release(self, visitor: str, address: str, stamp: int) -> None:
+        """Takes back the reservation with this stamp, which otherwise ends by itself. Raises QueueUnavailable."""
         keys = (self.keys.neighbours(address),)
-        reply = await self._run("reserve", _sendable(visitor), most, extra_keys=keys)
-        return Reserved(reply[1])
+        await self._link("reserve").run(self._scripts["unreserve"], keys, (_sendable(visitor), stamp))
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""

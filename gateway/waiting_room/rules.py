@@ -43,9 +43,9 @@ class RoomRules:
     however active the user is; 0: never. ``claim``: a promoted user must make a gated call within so long, or loses the
     slot; 0: off. ``rate``: admissions never exceed it; as ``120/m``, or ``off``. ``history``: what happened to a user
     is kept for so long after slot or place ended; 0: not at all. ``relineup``: lining up again puts a
-    waiting user to the ``back``, or lets the user ``keep`` the place. ``max_waiting``: with so many users waiting and
-    parked no other user joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often in any 60 s; 0:
-    no bound. ``mode``: see ``Mode``. ``opens_at`` and ``closes_at``: before the one and from the
+    waiting user to the ``back``, or lets the user ``keep`` the place. ``max_waiting``: with so many users waiting,
+    parked and registered no other user joins the line; 0: no bound. ``lineups_per_minute``: a user lines up so often
+    in any 60 s; 0: no bound. ``mode``: see ``Mode``. ``opens_at`` and ``closes_at``: before the one and from the
     other on the room takes no lineups; in epoch seconds, 0: none. ``prequeue``: so long before ``opens_at`` users begin
     to register; 0: they do not.
     """

@@ -37,6 +37,7 @@ NAMES = (
     "signing_keys",
     "status",
     "sweep",
+    "unreserve",
     "visitor_secret",
 )
 

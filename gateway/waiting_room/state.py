@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum, IntFlag, StrEnum
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, Self, get_args
 
 from gateway.waiting_room.rules import Mode
 
@@ -49,6 +49,15 @@ class Left(IntEnum):
     PLACE = 2
 
 
+class Moved(IntEnum):
+    """What became of a place that was to be moved; ``move.lua`` has the same codes."""
+
+    NOTHING = 0
+    MOVED = 1
+    LATER = 2
+    """It is that of a registered user, and the opening is under way; nothing was changed."""
+
+
 class Doors(IntFlag):
     """What operators have said of a room's doors; ``includes/summary.lua`` has the same numbers."""
 
@@ -67,6 +76,18 @@ class Reserved(IntEnum):
     FREE = 1
     HELD = 2
     """The visitor has a place or slot already."""
+
+
+class Reservation(NamedTuple):
+    """Whether a visitor may line up. ``stamp``: with what ``Room.release`` takes that back; 0: there is nothing to."""
+
+    code: Reserved
+    stamp: int
+
+    @classmethod
+    def of(cls, reply: Sequence[int]) -> Self:
+        """What ``reserve.lua`` has returned."""
+        return cls(Reserved(reply[1]), reply[2])
 
 
 class Sign(StrEnum):
@@ -305,8 +326,10 @@ class State(NamedTuple):
     opens_at: int = 0
     """When the room opens, in epoch milliseconds by Redis's clock; 0: no moment is known. Of users who are registered
     or refused because the room is closed."""
+    registers_at: int = 0
+    """When a closed room begins to register users, likewise; 0: it does not."""
     server_time: int = 0
-    """Redis's time in epoch milliseconds, of registered users."""
+    """Redis's time in epoch milliseconds, of the same users."""
     salt: bytes = b""
     """Of a user whom a lineup registered, or found registered, for a draw."""
     receipt: str = ""
@@ -430,6 +453,8 @@ def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[Any]]) 
         state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused, measured)
         if rest and kind in _WITH_OPENING:
             state = state._replace(opens_at=rest[0], server_time=round(summary.now * 1000))
+            if kind is StateKind.CLOSED:
+                state = state._replace(registers_at=sum(rest[1:2]))
         elif rest:
             state = state._replace(claim_by=max(0, rest[0]), may_reopen=rest[0] < 0)
         states.append(state)

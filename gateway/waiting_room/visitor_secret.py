@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from redis.exceptions import ResponseError
+
+from gateway.errors import QueueUnavailable
 from gateway.waiting_room.redis.connection import CallObserver, Redis, ignore_calls
 from gateway.waiting_room.scripts import Script
 
@@ -32,6 +35,14 @@ class VisitorSecretStore:
         """The secret in force. ``fresh`` becomes it if there is none. Raises QueueUnavailable."""
         reply: bytes = await self._link.run(self._script, (self._key,), (fresh,))
         return reply.decode("ascii", "replace")
+
+    async def find(self) -> str | None:
+        """The secret that has been made, if any. Raises QueueUnavailable."""
+        try:
+            found: bytes | None = await self._link.call("GET", self._key)
+        except ResponseError as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return None if found is None else found.decode("ascii", "replace")
 
     async def close(self) -> None:
         """Closes the connection."""

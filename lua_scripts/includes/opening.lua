@@ -34,13 +34,10 @@ local function counts(number)
   return number and tonumber(number) % 1 == 0
 end
 
--- How many users are registered.
+-- How many users are registered and not in line yet.
 local function registered_count()
   local opening = rule.opening
-  if not opening or opening.phase == 'open' then
-    return 0
-  end
-  return opening.phase == 'gathering' and redis.call('ZCARD', rule.registered) or opening.size - opening.gone
+  return opening and opening.phase == 'gathering' and redis.call('ZCARD', rule.registered) or unplaced()
 end
 
 -- The user is registered no longer. Returns whether the user was.
@@ -56,9 +53,12 @@ local function withdraw(user)
   if opening.phase == 'gathering' then
     redis.call('ZREM', rule.registered, user)
   else
+    local place = tonumber(redis.call('ZSCORE', line, user) or nil)
     write('ZADD', rule.registered, 'XX', tonumber(number) + 0.5, user)
-    opening.gone = opening.gone + 1
-    write_opening()
+    if not (place and place > opening.base and place <= opening.base + opening.placed) then
+      opening.gone = opening.gone + 1
+      write_opening()
+    end
   end
   return true
 end

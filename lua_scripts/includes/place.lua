@@ -27,9 +27,9 @@ local REGISTERED, CLOSED, UNPREPARED, SOLD_OUT = 8, 9, 10, 11
 -- up again}. A sixth element is until when (ms) a user who is allowed in must claim the slot; -1: the gated call was one of
 -- the first that may claim it.
 -- While an opening places the registered users, those who are still to be placed count, too: they will be in line
--- before users who lined up after the close.
+-- before users who lined up after the close. Those who have left by then don't count.
 local function unplaced()
-  return rule.under_way and rule.opening.size - rule.opening.placed or 0
+  return rule.under_way and math.max(0, rule.opening.size - rule.opening.placed - rule.opening.gone) or 0
 end
 
 local function answer_waiting(ticket, position)
@@ -57,9 +57,10 @@ local function answer_registered(count, opens_at, salt_key)
   return { REGISTERED, 0, 0, count, 0, opens_at, salt_key }
 end
 
--- The room takes no lineups. opens_at: when it opens, in ms; 0: no moment is set.
-local function answer_closed(opens_at)
-  return { CLOSED, 0, 0, waiting, 0, opens_at }
+-- The room takes no lineups. opens_at: when it opens, in ms; 0: no moment is set. gathers_at: when its pre-queue begins, if
+-- there is one ahead.
+local function answer_closed(opens_at, gathers_at)
+  return { CLOSED, 0, 0, waiting, 0, opens_at, gathers_at }
 end
 
 local function answer_none()

@@ -151,7 +151,7 @@ local rules = stored_limits[5] or default_rules
 --   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
 --   history  what happened to a user is kept for so long after the end; 0: not at all; 3,600,000 unless given
 --   relineup  what lining up again does to a waiting user: back, to the end of the line, or keep; back unless given
---   max_waiting  with so many users in line and parked no other user joins the line; 0: no bound; 0 unless given
+--   max_waiting  with so many users in line, parked and registered no other user joins the line; 0: no bound; 0 unless given
 --   lineups_per_minute  a user lines up so often in any 60 s; 0: no bound; 0 unless given
 --   mode  on; off: the instances let everyone in without asking; observe: the gate lets everyone pass; on unless given
 --   opens_at  before this moment (epoch ms) the room takes no lineups; 0: none; 0 unless given
@@ -200,8 +200,8 @@ end
 read_rules()
 
 -- The record of the opening, as text in settings: its phase, the moment opens_at (ms) that it is for, base and size (the
--- registered users get the tickets base + 1 to base + size), how many of them were placed, and how many left after the
--- close. Phases: gathering (users register), closed (the users are known), awaiting (for the beacon's value), ranked
+-- registered users get the tickets base + 1 to base + size), how many of them were placed, and how many others left after
+-- the close. Phases: gathering (users register), closed (the users are known), awaiting (for the beacon's value), ranked
 -- (their order is known), placing, open (over).
 if stored_limits[6] then
   local phase, numbers = string.match(stored_limits[6], '^(%l+)([ %d]+)$')

@@ -14,7 +14,9 @@ import pytest
 from gateway.auth.jws import parse_jws
 from gateway.cli.main import main
 from gateway.context import ROOMS, SIGNING_KEYS
-from tests.support.gateway import ROUTES, Answer, Gateways, Running
+from tests.api.test_queue_moves import signed_in
+from tests.api.test_queue_visitors import Browser
+from tests.support.gateway import ROUTES, Answer, Caller, Gateways, Running
 
 DRAW = "/api/v1/queue/draw"
 GATED = ("POST", "/api/v1/reservations")
@@ -45,6 +47,14 @@ async def open_now(gateway: Running) -> None:
     assert answer.status == 200, answer.body
 
 
+async def published_to(user: Caller) -> Answer:
+    """What the user sees of the draw once everything is published: an instance reads it once a second."""
+    async with asyncio.timeout(5):
+        while "secret" not in (answer := await user("GET", DRAW)).json["data"]:
+            await asyncio.sleep(0.05)
+    return answer
+
+
 async def phase_is(gateway: Running, phase: str) -> None:
     async def reached() -> bool:
         return bool((await operate(gateway, "GET", "")).json["data"].get("opening") == phase)
@@ -61,9 +71,35 @@ async def test_a_closed_room_says_when_it_opens(gateways: Gateways) -> None:
     data = answer.json["data"]
     assert data["room"] == "default"
     assert abs(data["opensAt"] / 1000 - time.time() - 7200) < 60
+    assert data["opensAt"] - data["registersAt"] == 3_600_000
     assert 60 <= int(answer.headers["Retry-After"]) <= 300
     assert (await gateway.user("kim").status()).status == 404
     assert (await gateway.user("kim")(*GATED)).status == 403
+
+
+async def test_a_closed_room_is_asked_again_when_users_can_register_or_soon_after_it_opens(
+    gateways: Gateways,
+) -> None:
+    gateway = await gateways.start(routes(3630))
+    answers = [await gateway.user("kim").lineup() for _ in range(5)]
+    assert {answer.code for answer in answers} == {"ROOM_CLOSED"}
+    assert all(int(answer.headers["Retry-After"]) <= 30 for answer in answers)
+    plain = routes(20, "off").replace(", prequeue: off", "")
+    gateway = await gateways.start(plain)
+    answers = [await gateway.user("kim").lineup() for _ in range(20)]
+    waits = {int(answer.headers["Retry-After"]) for answer in answers}
+    assert max(waits) <= 31
+    assert len(waits) > 1
+    assert all("registersAt" not in answer.json["data"] for answer in answers)
+
+
+async def test_operators_see_that_a_room_has_closed_after_its_opening(gateways: Gateways) -> None:
+    gateway = await gateways.start(routes(600, "{from: 1h}"), **ON)
+    await gateway.user("kim").lineup()
+    await open_now(gateway)
+    await phase_is(gateway, "open")
+    assert (await operate(gateway, "POST", "", closes_at=moment(-0.1))).status == 200
+    assert (await operate(gateway, "GET", "")).json["data"]["opening"] == "closed"
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
@@ -179,7 +215,7 @@ async def test_a_stranger_verifies_the_draw_with_the_downloaded_files(
     ranks = {}
     for number, user in enumerate(users):
         mine = tmp_path / f"{number}.json"
-        mine.write_bytes((await user("GET", DRAW)).body)
+        mine.write_bytes((await published_to(user)).body)
         assert verified(mine, *noted, "--user", f"user-{number}", "--keys", keys) == 0
         assert verified(whole, "--receipt", receipts[number], "--user", f"user-{number}", "--keys", keys) == 0
         ranks[number] = json.loads(mine.read_bytes())["data"]["rank"]
@@ -212,6 +248,7 @@ async def test_the_secret_is_published_to_nobody_before_the_opening(gateways: Ga
     bodies = [(await kim("GET", DRAW)).body, (await operate(gateway, "GET", "/draw")).body]
     await open_now(gateway)
     await phase_is(gateway, "awaiting")
+    room.draws._good_until = 0.0
     bodies += [(await kim("GET", DRAW)).body, (await operate(gateway, "GET", "/draw")).body]
     bodies += [(await operate(gateway, "GET", "")).body, (await kim.lineup()).body]
     for body in bodies:
@@ -256,3 +293,48 @@ async def test_receipts_need_a_key_and_the_registration_stands_without_one(
     answer = await gateway.user("kim").lineup()
     assert answer.json["data"]["registered"] == 1
     assert answer.json["data"]["receipt"]
+
+
+LINEUP, TRANSFER = "/api/v1/queue/lineup", "/api/v1/queue/transfer"
+FOR_VISITORS = ", identity: either"
+
+
+async def registered_visitor(gateway: Running) -> tuple[Browser, str]:
+    """A visitor who is registered, and the receipt."""
+    browser = Browser(gateway)
+    await browser("POST", LINEUP)
+    return browser, str((await browser("POST", LINEUP)).json["data"]["receipt"])
+
+
+async def test_a_registration_that_moves_brings_the_new_receipt(gateways: Gateways) -> None:
+    gateway = await gateways.start(routes(600, more=FOR_VISITORS))
+    (ann, first), (bob, second) = await registered_visitor(gateway), await registered_visitor(gateway)
+    code = (await bob("POST", TRANSFER)).json["data"]["code"]
+    phone = Browser(gateway)
+    await phone("POST", LINEUP)
+    for answer in (await signed_in(gateway, ann)("POST", LINEUP), await phone("POST", f"{TRANSFER}/{code}")):
+        assert answer.json["state"] == "REGISTERED"
+        assert answer.json["data"]["registered"] == 2
+        assert answer.json["data"]["receipt"] not in {first, second}
+
+
+async def test_during_the_opening_a_registration_moves_nowhere_and_no_code_is_used(
+    gateways: Gateways,
+) -> None:
+    beacon = "{from: 1h, order: draw, beacon: a lottery}"
+    gateway = await gateways.start(routes(600, beacon, FOR_VISITORS), **ON)
+    ann, _ = await registered_visitor(gateway)
+    code = (await ann("POST", TRANSFER)).json["data"]["code"]
+    phone = Browser(gateway)
+    await phone("GET", "/api/v1/queue/status")
+    await open_now(gateway)
+    await phase_is(gateway, "awaiting")
+    kim = signed_in(gateway, ann)
+    for answer in (await kim("POST", LINEUP), await phone("POST", f"{TRANSFER}/{code}")):
+        assert (answer.status, answer.code) == (503, "QUEUE_UNAVAILABLE")
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert (await gateway.user("kim").status()).status == 404
+    assert (await operate(gateway, "POST", "/beacon", value="7")).status == 200
+    await phase_is(gateway, "open")
+    assert (await phone("POST", f"{TRANSFER}/{code}")).json["state"] == "ALLOWED_IN"
+    assert (await phone("POST", f"{TRANSFER}/{code}")).code == "TRANSFER_CODE_INVALID"

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.auth.visitors import VisitorCookies
 from gateway.proxy import forwarded
+from tests.resilience.rig import answer, ask, routes, scripted
 from tests.support.gateway import Gateways, Running
 
 ROUTES = """
@@ -416,3 +418,18 @@ async def test_a_value_made_of_the_path_arrives_as_it_is_or_not_at_all(
     assert answer.status == (200 if sound else 400)
     assert len(gateways.service.seen) == sound
     assert (await gateway.nobody("GET", f"/within/{tenant}/x")).status == 200
+
+
+@pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "aiohttp"])
+async def test_the_gateways_cookies_reach_no_service_after_the_last_room_for_visitors(
+    gateways: Gateways, fast_path: bool
+) -> None:
+    async with scripted(answer(200)) as service:
+        gateway = await gateways.start(routes([service], []), fast_path=fast_path)
+        left_over = VisitorCookies(("a-secret-of-the-tests-that-is-long",))
+        plain, secure = (left_over.new(secure=each).partition(";")[0] for each in (False, True))
+        for cookies in (f"a=1; {plain}; b=2; {secure}", "visitor=the-sites-own; a=1"):
+            assert (await ask(gateway, "GET", "/a/x", f"Cookie: {cookies}")).status == 200
+    assert [call.head.all("Cookie") for call in service.calls] == [
+        ["a=1; b=2"], ["visitor=the-sites-own; a=1"],
+    ]  # fmt: skip

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.context import CODE_GUESSES, OBSERVERS
+from gateway.waiting_room.transfers import CONSONANTS
 from tests.api.test_queue_visitors import ROUTES, Browser
+from tests.middleware.rig import raw
 from tests.support.gateway import Answer, Gateways, Running, Stream
 
 TRANSFER = "/api/v1/queue/transfer"
@@ -83,8 +85,8 @@ async def test_a_get_uses_no_code_and_says_nothing_of_any(gateways: Gateways) ->
     gateway = await gateways.start(ROUTES)
     old, new = await waiting(gateway), await arrived(gateway)
     code = await code_of(old)
-    answers = [await gateway.nobody("GET", f"{TRANSFER}/{each}?room=open") for each in (code, "x", "b" * 8)]
-    assert [answer.status for answer in answers] == [200] * 3
+    answers = [await gateway.nobody("GET", f"{TRANSFER}/{each}?room=open") for each in (code, "b" * 8)]
+    assert [answer.status for answer in answers] == [200] * 2
     assert len({answer.json["message"] for answer in answers}) == 1
     assert all("Set-Cookie" not in answer.headers for answer in answers)
     assert (await gateway.nobody("HEAD", f"{TRANSFER}/{code}?room=open")).status == 200
@@ -173,10 +175,24 @@ async def test_the_log_has_no_code(gateways: Gateways) -> None:
     log.enabled, log.write = True, lambda **facts: lines.append(str(facts))  # type: ignore[method-assign]
     old, new = await waiting(gateway), await arrived(gateway)
     code = await code_of(old)
-    await gateway.nobody("GET", f"{TRANSFER}/{code}?room=open")
+    preflight = {"Origin": "https://a.test", "Access-Control-Request-Method": "POST"}
+    for method in ("GET", "HEAD", "DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "PURGE", "COPY"):
+        for path in (f"{TRANSFER}/{code}", f"{TRANSFER}/{code}/", f"{TRANSFER}/{code}/more"):
+            await gateway.nobody(method, f"{path}?room=open")
+            await gateway.nobody(method, path, headers=preflight)
+    for path in (
+        f"/api/v1/queue/%74ransfer/{code}",
+        f"/api//v1/queue/transfer//{code}",
+        f"/API/v1/Queue/TRANSFER/{code.upper()}",
+        f"/api/v1/queue/x/../transfer/{code}",
+        f"/api/v1/queue/transfer/{code};x=y",
+        f"/api/v1/queue/transfer%2F{code}",
+    ):
+        await raw(gateway, b"POST " + path.encode())
     await use(new, code)
-    assert len(lines) > 4
-    assert code not in "".join(lines)
+    assert len(lines) > 60
+    assert any("/api/v1/queue/transfer/…" in line for line in lines)
+    assert code not in "".join(lines).lower()
 
 
 async def test_a_place_that_arrives_counts_at_the_new_address(gateways: Gateways) -> None:
@@ -193,3 +209,75 @@ async def test_a_place_that_arrives_counts_at_the_new_address(gateways: Gateways
     third = Browser(gateway, {"X-Forwarded-For": "192.0.2.2"})
     await third.arrive()
     assert (await third("POST", LINEUP)).code == "TOO_MANY_PLACES"
+
+
+@pytest.mark.parametrize("code", ["null,null", "bcdfghj", "bcdfghjkm", "aeiouaei"])
+async def test_what_no_code_looks_like_is_not_explained(gateways: Gateways, code: str) -> None:
+    gateway = await gateways.start(ROUTES)
+    assert (await gateway.nobody("GET", f"{TRANSFER}/bcdfghjk")).status == 200
+    assert (await gateway.nobody("GET", f"{TRANSFER}/BCDFGHJK")).status == 200
+    assert (await gateway.nobody("GET", f"{TRANSFER}/{code}")).code == "TRANSFER_CODE_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "authority"),
+    [
+        ("shop.example", "8443", "shop.example:8443"),
+        ("shop.example", "443", "shop.example"),
+        ("shop.example:8443", "8443", "shop.example:8443"),
+        ("[2001:db8::1]", "8443", "[2001:db8::1]:8443"),
+    ],
+)
+async def test_the_address_has_the_port_that_a_proxy_reports(
+    gateways: Gateways, host: str, port: str, authority: str
+) -> None:
+    gateway = await gateways.start(ROUTES, trusted_proxies="127.0.0.1")
+    reported = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": host, "X-Forwarded-Port": port}
+    old = Browser(gateway, reported)
+    await old.arrive()
+    await old("POST", LINEUP)
+    data = (await old("POST", f"{TRANSFER}?room=open")).json["data"]
+    assert data["url"] == f"https://{authority}{TRANSFER}/{data['code']}?room=open"
+
+
+async def test_a_place_does_not_come_to_an_address_that_has_its_places(gateways: Gateways) -> None:
+    routes = ROUTES.replace("{identity: visitor}", "{identity: visitor, places_per_address: 1}")
+    gateway = await gateways.start(routes, trusted_proxies="127.0.0.1")
+
+    async def at(number: int) -> Browser:
+        browser = Browser(gateway, {"X-Forwarded-For": f"192.0.2.{number}"})
+        await browser.arrive()
+        return browser
+
+    old, other, new, free = await at(1), await at(2), await at(2), await at(3)
+    for each in (old, other):
+        assert (await each("POST", LINEUP)).status == 200
+    code = await code_of(old)
+    for _ in range(12):
+        refused = await use(new, code)
+        assert (refused.status, refused.code) == (429, "TOO_MANY_PLACES")
+    assert (await old("GET", STATUS)).status == 200
+    assert (await use(free, code)).status == 200
+    # Within one address the place is none more.
+    beside = await at(3)
+    assert (await use(beside, await code_of(free))).status == 200
+    assert (await free("GET", STATUS)).code == "NOT_IN_QUEUE"
+
+
+async def test_many_guesses_at_a_time_count_like_one_after_the_other(gateways: Gateways) -> None:
+    gateway = await gateways.start(ROUTES, trusted_proxies="127.0.0.1")
+    old, new = await waiting(gateway), await arrived(gateway)
+    new.headers["X-Forwarded-For"] = "192.0.2.9"
+    code = await code_of(old)
+    answers = await asyncio.gather(
+        *(use(new, "bcdfgh" + a + b) for a in CONSONANTS[:8] for b in CONSONANTS[:8])
+    )
+    assert sum(answer.status == 404 for answer in answers) == 10
+    assert sum(answer.code == "TOO_MANY_WRONG_CODES" for answer in answers) == len(answers) - 10
+    # Right codes are no guesses, so any number of them is served.
+    for device in (new, old):
+        device.headers["X-Forwarded-For"] = "192.0.2.10"
+    assert (await use(new, code)).status == 200
+    for _ in range(6):
+        for giver, taker in ((new, old), (old, new)):
+            assert (await use(taker, await code_of(giver))).status == 200

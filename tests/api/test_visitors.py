@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.auth import challenge
 from gateway.context import OBSERVERS
+from gateway.routing.spec.value_types import CHALLENGE_TIMEOUT
 from gateway.waiting_room.keys import RoomKeys
 from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import Gateways, Running
@@ -79,12 +82,15 @@ class Doorman:
     asked: list[dict[str, Any]] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
+    delay: float = 0.0
+    """How long each answer takes, in seconds."""
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(await request.json())
         status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if not status:
             await self.released.wait()
+        await asyncio.sleep(self.delay)
         headers = {"Location": "/elsewhere"} if status == 302 else None
         return web.Response(status=status or 204, headers=headers)
 
@@ -161,3 +167,81 @@ async def test_a_service_that_is_away_fails_too(gateways: Gateways) -> None:
         away = Doorman(url="http://127.0.0.1:1/check")
         gateway = await gateways.start(challenged(away, f", fail: {fail}"))
         assert (await (await arrived(gateway))("POST", LINEUP)).status == status
+
+
+async def test_many_lineups_at_a_time_pass_no_service_that_refuses_them(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for a free connection must not count as a service that does not answer."""
+    monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(challenge, "MAX_WAITING", 8)
+    async with doorman(403) as man:
+        man.delay = 0.1
+        gateway = await gateways.start(challenged(man, ", timeout: 1s"))
+        visitors = [await arrived(gateway) for _ in range(30)]
+        answers = await asyncio.gather(*(each("POST", LINEUP) for each in visitors))
+        assert {answer.status for answer in answers} == {403, 503}
+        assert len(man.asked) >= 12
+        busy = [answer for answer in answers if answer.status == 503]
+        assert {answer.code for answer in busy} == {"QUEUE_UNAVAILABLE"}
+        assert {answer.headers["Retry-After"] for answer in busy} == {"5"}
+        # The service is free again.
+        assert (await visitors[0]("POST", LINEUP)).code == "CHALLENGE_REQUIRED"
+        counted = gateway.app[OBSERVERS].metrics.registry.get_sample_value(
+            "gateway_challenges_total", {"room": "open", "outcome": "busy"}
+        )
+        assert counted == len(busy)
+
+
+async def test_a_question_waits_for_its_turn_for_a_bounded_time(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(challenge, "MAX_WAIT_SECONDS", 0.05)
+    async with doorman(0) as man:
+        gateway = await gateways.start(challenged(man, ", timeout: 5s"))
+        first, second = await arrived(gateway), await arrived(gateway)
+        slow = asyncio.create_task(first("POST", LINEUP))
+        while not man.asked:
+            await asyncio.sleep(0.01)
+        refused = await second("POST", LINEUP)
+        assert (refused.status, refused.code) == (503, "QUEUE_UNAVAILABLE")
+        man.answers = [204]
+        man.released.set()
+        assert (await slow).status == 200
+        assert (await second("POST", LINEUP)).status == 200
+
+
+def test_a_question_ends_while_its_place_is_kept() -> None:
+    longest = CHALLENGE_TIMEOUT.bounds["maximum"]
+    assert isinstance(longest, int)
+    reserve = (Path(__file__).parents[2] / "lua_scripts/reserve.lua").read_text(encoding="utf-8")
+    assert f"RESERVED_MS = {10_000}" in reserve
+    assert challenge.MAX_WAIT_SECONDS + longest < 10
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ("eligible: {claim: tier, values: [gold]}", "NOT_ELIGIBLE"),
+        ("opens_at: 2999-01-01T00:00:00Z", "ROOM_CLOSED"),
+        ("capacity: 0, max_waiting: 1", "ROOM_FULL"),
+    ],
+)
+async def test_refused_visitors_leave_the_bound_of_their_address_to_others(
+    gateways: Gateways, more: str, code: str
+) -> None:
+    gateway = await gateways.start(routes(f"places_per_address: 1, {more}"), trusted_proxies="127.0.0.1")
+    if code == "ROOM_FULL":
+        await (await arrived(gateway, "192.0.2.9"))("POST", LINEUP)
+    for _ in range(3):
+        assert (await (await arrived(gateway))("POST", LINEUP)).code == code
+
+
+async def test_a_visitor_whom_the_challenge_refuses_leaves_the_bound_to_others(gateways: Gateways) -> None:
+    async with doorman(403, 403, 204) as man:
+        gateway = await gateways.start(
+            routes(f"places_per_address: 1, challenge: {{url: '{man.url}'}}"), trusted_proxies="127.0.0.1"
+        )
+        codes = [(await (await arrived(gateway))("POST", LINEUP)).status for _ in range(4)]
+        assert codes == [403, 403, 200, 429]

@@ -119,5 +119,6 @@ def test_every_header_that_names_another_call_is_listed() -> None:
         identity.VISITOR_ID,
         identity.SIGNATURE,
         identity.PASS,
+        identity.ROOM,
     )
     assert listed == identity._RESERVED - set(map(identity._letters, of_the_caller))

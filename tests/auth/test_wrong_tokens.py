@@ -33,6 +33,22 @@ def test_the_eleventh_within_a_minute_must_wait_until_the_first_is_a_minute_old(
     assert counted.add("192.0.2.1") == 1
 
 
+def test_what_is_taken_back_was_not_counted() -> None:
+    clock = Clock()
+    counted = wrong_tokens(clock)
+    for _ in range(9):
+        counted.add("192.0.2.1")
+    for _ in range(3):
+        assert counted.add("192.0.2.1") == 0
+        counted.take_back("192.0.2.1")
+    assert counted.add("192.0.2.1") == 0
+    assert counted.add("192.0.2.1") == 60
+    counted.add("192.0.2.2")
+    counted.take_back("192.0.2.2")
+    counted.take_back("192.0.2.3")
+    assert len(counted) == 1
+
+
 def test_tokens_that_come_too_early_do_not_prolong_the_time() -> None:
     clock = Clock()
     counted = wrong_tokens(clock)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.auth.visitors import visitor_key
 from gateway.cli.main import main
+from gateway.draw.receipts import receipt_for
 from tests.draw.rig import operators_file, own_file, receipts
 from tests.support.tokens import Issuer
 
@@ -114,6 +117,16 @@ def test_a_receipt_is_checked_with_saved_keys(written: Any, capsys: pytest.Captu
     assert verify(mine, "--user", "bob") == 1
     assert verify(mine) == 0
     assert "give --keys" in capsys.readouterr().out
+
+
+def test_a_visitors_receipt_is_checked_by_the_id(written: Any) -> None:
+    visitor = "hT2_k0mZ5mJ3xQ9sVb7cDw"
+    receipt = receipt_for(FILE["room"], visitor_key(visitor), b"\1" * 16, 0)
+    signed = signed_receipt(Issuer(algorithm="ES256"), **receipt.claims())
+    root = sha256(b"\0" + receipt.entry).hexdigest()
+    draw = {**FILE, "root": root, "entries": [receipt.entry.hex()]}
+    assert verify(written(draw), "--receipt", signed, "--user", f"visitor:{visitor}") == 0
+    assert verify(written(draw), "--receipt", signed, "--user", f"user:visitor:{visitor}") == 1
 
 
 def test_a_receipt_of_another_signer_or_kind_does_not_hold(

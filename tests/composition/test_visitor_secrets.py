@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis as Client
 
-from gateway.app import ROUTE_SOURCES
+from gateway.app import ROUTE_SOURCES, VISITOR_SECRETS
 from gateway.auth.visitors import VisitorCookies
 from gateway.composition import visitor_secrets
 from gateway.composition.visitor_secrets import visitor_secrets_of
@@ -63,6 +64,37 @@ async def test_secrets_of_the_settings_are_rotated_without_redis(gateways: Gatew
     renewed = answer.headers["Set-Cookie"].partition(";")[0]
     assert await known(new, renewed)
     assert await redis.exists(KEY) == 0
+
+
+async def test_a_secret_is_replaced_at_one_instance_after_the_other(gateways: Gateways) -> None:
+    """The three steps that docs/reference/auth.md has: whichever instance is asked, visitors stay who they are."""
+    first, second = "first-secret-of-the-tests", "second-secret-of-the-tests"
+    steps = (first, f"{first}, {second}", f"{second}, {first}", second)
+    instances = [await gateways.start(ROUTES, visitor_secrets=each) for each in steps]
+    # The last step comes when no cookie of the old secret is left.
+    for before, after in pairwise(instances[:-1]):
+        for giver, asked in ((before, after), (after, before)):
+            assert await known(asked, await cookie_of(giver))
+    for giver, asked in ((instances[-2], instances[-1]), (instances[-1], instances[-2])):
+        assert await known(asked, await cookie_of(giver))
+
+
+async def test_the_first_secret_of_an_operator_costs_no_visitor_the_place(
+    gateways: Gateways, redis: Client
+) -> None:
+    made = await gateways.start(ROUTES)
+    cookie = await cookie_of(made)
+    given = await gateways.start(ROUTES, visitor_secrets="first-secret-of-the-tests")
+    assert await known(given, cookie)
+    answer = await given.nobody(*STATUS, headers={"Cookie": cookie})
+    renewed = answer.headers["Set-Cookie"].partition(";")[0]
+    assert await known(given, renewed)
+    assert not await known(made, renewed)
+    # Without the key it verifies no longer.
+    await redis.delete(KEY)
+    await given.app[VISITOR_SECRETS].refresh()
+    assert not await known(given, cookie)
+    assert await known(given, renewed)
 
 
 async def test_a_redis_that_is_away_at_the_start_is_asked_again(

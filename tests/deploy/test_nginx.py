@@ -227,6 +227,23 @@ async def test_nothing_of_a_query_is_in_the_log(front: Front) -> None:
     )
 
 
+async def test_no_code_for_another_device_is_in_the_log(front: Front) -> None:
+    code = "bcdfghjk"
+    for method in ("GET", "POST", "OPTIONS", "DELETE"):
+        for path in (f"transfer/{code}", f"Transfer//{code}/"):
+            await front.nobody(method, f"/api/v1/queue/{path}")
+    await front.nobody("GET", "/api/v1/queue/status?at=the-end")
+    async with asyncio.timeout(10):
+        while "/api/v1/queue/status" not in (log := front.log.read_text()) or log.count("transfer") < 8:
+            await asyncio.sleep(0.02)
+    assert log.count(" /api/v1/queue/transfer/* ") == 8
+    assert all(
+        code not in line
+        for lines in (log.splitlines(), *(each.lines for each in front.gateways))
+        for line in lines
+    )
+
+
 async def test_a_gateway_is_drained_under_load_without_one_failed_request(front: Front) -> None:
     await front.user("inside").lineup()
     line = [front.user(f"waiting-{number}") for number in range(10)]

@@ -213,7 +213,7 @@ async def test_a_gate_that_lets_everyone_pass_asks_no_visitor_for_a_cookie(
         ROUTES.replace("{identity: visitor}", f"{{identity: visitor, mode: {mode}}}")
     )
     for lines in ({}, OWN, FOREIGN["form"], {"Sec-Purpose": "prefetch"}):
-        answer = await gateway.nobody("GET", "/shop/page", headers=lines)
+        answer = await gateway.nobody("POST", "/shop/orders", headers=lines)
         assert (answer.status, set_cookies(answer)) == (200, [])
     would = gateway.app[OBSERVERS].metrics.registry.get_sample_value(
         "gateway_room_would_refuse_total", {"room": "default", "code": "COOKIE_REQUIRED"}
@@ -221,3 +221,95 @@ async def test_a_gate_that_lets_everyone_pass_asks_no_visitor_for_a_cookie(
     assert (would or 0) == (4 if mode == "observe" else 0)
     # The queue's own calls still need one, since they are about a place.
     assert (await gateway.nobody(*LINEUP, headers=OWN)).code == "COOKIE_REQUIRED"
+
+
+WIDE = """
+routes:
+  - {id: admin, uri: "lb://shop", predicates: ["Path=/admin-ui/**"], filters: [StripPrefix=1]}
+  - {id: shop, uri: "lb://shop", predicates: ["Path=/**"]}
+services: {shop: ["%(service)s"]}
+gates:
+  - calls: ["GET /", "GET /events/{id:[0-9]+}", GET /shop/page, POST /orders, MOVE /orders, "/seats/{row}"]
+  - calls: [PURGE /seats/a/b.png]
+rooms: {default: {identity: IDENTITY}}
+access: {public: [GET /shop/page.css]}
+"""
+
+
+@pytest.mark.parametrize("identity", ["visitor", "either"])
+async def test_a_place_stands_for_no_token_of_a_call_that_no_gate_lists(
+    gateways: Gateways, identity: str
+) -> None:
+    """A gate protects whatever a service may take for its calls. That includes other pages, which need a token too."""
+    gateway = await gateways.start(WIDE.replace("IDENTITY", identity))
+    mine = await inside(gateway)
+    for call in (
+        ("GET", "/index.php/admin/users"),
+        ("GET", "/index/admin"),
+        ("GET", "/default.aspx/admin"),
+        ("GET", "/events/me"),
+        ("GET", "/shop/page.admin"),
+        ("GET", "/shop/page.php/secret/report"),
+        ("GET", "/shop/Page"),
+        ("GET", "/shop/page/"),
+        ("HEAD", "/shop/page.admin"),
+        ("GET", "/admin-ui/"),
+        ("POST", "/admin-ui/orders"),
+        ("PURGE", "/seats/a/b"),
+    ):
+        for headers in (mine, OWN):
+            for _ in range(2):  # resolved, and from the cache
+                answer = await gateway.nobody(*call, headers=headers)
+                assert answer.status == 401, call
+                assert call[0] == "HEAD" or answer.code == "TOKEN_REQUIRED", call
+        # The place is needed too: that of the visitor, or in a room for either that of the user.
+        expected = 200 if identity == "visitor" else 403
+        assert (await gateway.user("kim")(*call, headers=mine)).status == expected, call
+    gateways.service.seen.clear()
+    for method, path in (
+        ("GET", "/"),
+        ("GET", "/events/7"),
+        ("HEAD", "/events/7"),
+        ("GET", "/shop/page"),
+        ("POST", "/orders"),
+        ("PURGE", "/seats/a"),
+        ("GET", "/shop/page.css"),  # public
+    ):
+        assert (await gateway.nobody(method, path, headers=mine)).status == 200, path
+        assert (await gateway.nobody(method, path, headers=OWN)).status == 401, path
+
+
+@pytest.mark.parametrize(
+    ("path", "destination", "status"),
+    [
+        ("/orders", "/orders", 200),
+        ("/orders", "/orders.admin", 400),
+        ("/orders.admin", "/orders", 400),
+        ("/admin-ui/orders", "/orders", 400),
+        ("/orders.admin", "/orders.admin", 401),
+    ],
+)
+async def test_both_ends_of_a_move_must_be_listed(
+    gateways: Gateways, path: str, destination: str, status: int
+) -> None:
+    gateway = await gateways.start(WIDE.replace("IDENTITY", "visitor"))
+    mine = await inside(gateway)
+    answer = await gateway.nobody("MOVE", path, headers={**mine, "Destination": destination})
+    assert answer.status == status
+    assert len(gateways.service.seen) == (status == 200)
+
+
+@pytest.mark.parametrize("identity", ["visitor", "either"])
+@pytest.mark.parametrize("mode", ["off", "observe"])
+async def test_a_gate_that_lets_everyone_pass_opens_no_call_to_strangers(
+    gateways: Gateways, mode: str, identity: str
+) -> None:
+    """In this room a place stands for the token. Without places, the caller must still be known."""
+    gateway = await gateways.start(WIDE.replace("IDENTITY", f"{identity}, mode: {mode}"))
+    answer = await gateway.nobody("GET", "/shop/page", headers=OWN)
+    assert (answer.status, answer.code, len(set_cookies(answer))) == (401, "COOKIE_REQUIRED", 1)
+    mine = {**OWN, "Cookie": set_cookies(answer)[0].partition(";")[0]}
+    assert (await gateway.nobody("GET", "/shop/page", headers=mine)).status == 200
+    foreign = await gateway.nobody("POST", "/orders", headers={**mine, "Sec-Fetch-Site": "cross-site"})
+    assert foreign.code == "CSRF_REJECTED"
+    assert (await gateway.user("kim")("GET", "/shop/page")).status == 200

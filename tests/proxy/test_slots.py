@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from gateway.errors import UpstreamBusy
+from gateway.proxy.body import NO_BODY
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.load_balancer import Instances
+from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.response import BufferedResponse
 from gateway.proxy.slots import ServiceSlots, slots_of
+from gateway.proxy.websocket import Tunnels
 from gateway.resilience.services import ServicePolicy
+from tests.support.raw_http import OK, answering, raw_upstream
 
 
 async def _turn() -> None:
@@ -81,3 +91,17 @@ def test_slots_stay_while_their_limits_do() -> None:
     changed = {"a": ServicePolicy(max_connections=2, max_waiting=2)}
     assert slots_of(changed, first)["a"] is not first["a"]
     assert slots_of({}, first) == {}
+
+
+async def test_a_call_that_has_its_connection_needs_no_slot_of_a_limit_that_came_later() -> None:
+    """A reload may bring the limit while a call of the fast path waits for its answer."""
+    async with raw_upstream(answering(OK)) as upstream, UpstreamPool(60.0) as pool:
+        forwarder = Forwarder(pool, Instances({"s": [str(upstream.base)]}), Tunnels(10, 0))
+        connection = await pool.connect(upstream.base, 2.0, fresh=True)
+        forwarder.limit_services({"s": ServicePolicy(max_connections=1)})
+        await forwarder._slots["s"].acquire(1.0)
+        answer = BufferedResponse()
+        request, plan = make_mocked_request("GET", "/"), ForwardPlan("route", "s", "/", [])
+        got = await forwarder.complete(request, plan, AsyncMock(return_value=answer), NO_BODY, connection)
+        assert got is answer
+        assert forwarder._slots["s"].taken == 1

@@ -41,6 +41,8 @@ class Scripted:
     answers: list[bytes | str]
     url: str = ""
     calls: list[Call] = field(default_factory=list)
+    heads: list[Head] = field(default_factory=list)
+    """Of all requests, also of those whose bodies are still to come."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to let a service that hangs end."""
 
@@ -50,6 +52,7 @@ class Scripted:
     async def talk(self, upstream: Upstream, peer: Peer) -> None:
         while True:
             head = await upstream.head(peer)
+            self.heads.append(head)
             method, target, _ = head.line.split(" ")
             self.calls.append(Call(method, target, head, await peer.body(head)))
             said = self.next()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -33,13 +34,32 @@ class Seen:
         assert name == "b"
         self.calls.append(result)
 
+    def breaker_forgotten(self, name: str) -> None:
+        raise AssertionError(name)
+
+
+class SetTimer:
+    """A timer that ends when the test says so."""
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self.seconds, self.call = seconds, call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
 
 class Rig:
     """A breaker, and what it did."""
 
     def __init__(self, config: BreakerConfig = SMALL) -> None:
         self.clock, self.seen = Clock(), Seen()
-        self.breaker = CircuitBreaker("b", config, self.seen, self.clock)
+        self.timers: list[SetTimer] = []
+        self.breaker = CircuitBreaker("b", config, self.seen, self.clock, self.call_later)
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> SetTimer:
+        self.timers.append(SetTimer(seconds, call))
+        return self.timers[-1]
 
     def calls(self, results: str, seconds: float = 0.0) -> list[bool]:
         """Calls that end at once: ``s`` well, ``f`` badly, ``i`` ignored. Whether each was permitted."""
@@ -183,12 +203,63 @@ def test_a_result_from_before_the_last_change_does_not_count() -> None:
 def test_it_may_become_half_open_without_a_call() -> None:
     rig = Rig(replace(SMALL, automatic=True))
     rig.calls("ffff")
-    rig.clock.now += 10
+    assert rig.state is State.OPEN
+    [timer] = rig.timers
+    assert (timer.seconds, timer.cancelled) == (10.0, False)
+    timer.call()
     assert rig.state is State.HALF_OPEN
+    assert rig.seen.states == ["closed", "open", "half_open"]
     lazy = Rig()
     lazy.calls("ffff")
     lazy.clock.now += 10
-    assert lazy.state is State.OPEN
+    assert (lazy.state, lazy.timers) == (State.OPEN, [])
+
+
+def test_a_call_may_come_before_the_timer() -> None:
+    rig = Rig(replace(SMALL, automatic=True))
+    rig.calls("ffff")
+    rig.clock.now += 10
+    assert rig.calls("s") == [True]
+    assert rig.timers[0].cancelled
+
+
+def test_uploads_take_no_permits_of_other_calls_while_half_open() -> None:
+    rig = Rig()
+    rig.calls("ffff")
+    rig.clock.now += 10
+    uploads = [rig.breaker.acquire(upload=True) for _ in range(3)]
+    assert uploads[1] is not None
+    assert uploads[2] is None, "they are bounded too"
+    rig.breaker.release(uploads[1])
+    assert rig.breaker.acquire(upload=True) is None, "one that ends without a result makes room for none"
+    rig.clock.now += 10
+    assert rig.breaker.acquire(upload=True) is not None, "but time does"
+    assert [rig.breaker.acquire() is not None for _ in range(3)] == [True, True, False]
+
+
+def test_results_of_uploads_decide_too() -> None:
+    rig = Rig()
+    rig.calls("ffff")
+    rig.clock.now += 10
+    for _ in range(2):
+        ticket = rig.breaker.acquire(upload=True)
+        assert ticket is not None
+        rig.breaker.record(ticket, Result.SUCCESSFUL, 0.0)
+    assert rig.state is State.CLOSED
+
+
+def test_one_that_is_closed_down_reports_nothing_and_sets_no_timer() -> None:
+    rig = Rig(replace(SMALL, automatic=True))
+    late = rig.breaker.acquire()
+    assert late is not None
+    rig.calls("fff")
+    rig.breaker.close()
+    rig.breaker.record(late, Result.FAILED, 0.0)
+    assert (rig.seen.states, rig.timers) == (["closed"], [])
+    opened = Rig(replace(SMALL, automatic=True))
+    opened.calls("ffff")
+    opened.breaker.close()
+    assert opened.timers[0].cancelled
 
 
 def test_some_failures_may_count_as_successes_or_not_at_all() -> None:

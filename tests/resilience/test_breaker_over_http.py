@@ -11,7 +11,8 @@ import pytest
 
 from tests.resilience.rig import Scripted, answer, ask, counted, routes, scripted
 from tests.support.gateway import Gateways
-from tests.support.raw_http import Answer, connected
+from tests.support.raw_http import Answer, Peer, Upstream, connected, raw_upstream
+from tests.support.waiting import eventually
 
 OK = answer(200, b"ok")
 BAD = answer(500, b"bad")
@@ -363,3 +364,113 @@ async def _reloaded(gateway: Any, times: int) -> None:
     async with asyncio.timeout(15):
         while counted(gateway, "gateway_route_reloads_total").get(("ok",), 0) < times:
             await asyncio.sleep(0.02)
+
+
+_LONG_PUT = b"PUT /a/x HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000
+
+
+@PLAIN
+async def test_slow_uploads_do_not_keep_a_breaker_half_open(gateways: Gateways, fast_path: bool) -> None:
+    async with scripted(BAD) as service:
+        filters = [_breaker(permittedNumberOfCallsInHalfOpenState=2, waitDurationInOpenState="100ms")]
+        gateway = await gateways.start(routes([service], filters), fast_path=fast_path)
+        for _ in range(4):
+            await ask(gateway)
+        service.answers = [OK]
+        await asyncio.sleep(0.15)
+        async with connected(gateway.base) as one, connected(gateway.base) as two:
+            began = len(service.heads)
+            for client in (one, two):
+                client.send(_LONG_PUT)
+            await eventually(lambda: len(service.heads) == began + 2)
+            assert [(await ask(gateway)).status for _ in range(3)] == [200] * 3
+    assert counted(gateway, "gateway_circuit_breaker_state")["a", "closed"] == 1
+
+
+@PLAIN
+async def test_a_breaker_before_uploads_alone_closes_again(gateways: Gateways, fast_path: bool) -> None:
+    async with scripted(BAD) as service:
+        filters = [_breaker(permittedNumberOfCallsInHalfOpenState=1, waitDurationInOpenState="100ms")]
+        gateway = await gateways.start(routes([service], filters), fast_path=fast_path)
+        for _ in range(4):
+            await ask(gateway)
+        service.answers = [OK]
+        await asyncio.sleep(0.15)
+        assert (await ask(gateway, "PUT", body=b"x" * 300_000)).status == 200
+    assert counted(gateway, "gateway_circuit_breaker_state")["a", "closed"] == 1
+
+
+@PLAIN
+async def test_a_service_that_gives_up_on_slow_clients_has_not_failed(
+    gateways: Gateways, fast_path: bool
+) -> None:
+    async def give_up(upstream: Upstream, peer: Peer) -> None:
+        await upstream.head(peer)
+
+    async with raw_upstream(give_up) as one, raw_upstream(give_up) as other:
+        text = json.loads(routes([], [_breaker()]))
+        text["services"]["a"] = {
+            "instances": [{"uri": str(each.base)} for each in (one, other)],
+            "eject": {"failures": 1, "time": "60s"},
+        }
+        gateway = await gateways.start(json.dumps(text), fast_path=fast_path)
+        for _ in range(5):
+            async with connected(gateway.base) as client:
+                client.send(_LONG_PUT)
+                assert (await client.answer()).status == 502
+    assert counted(gateway, "gateway_circuit_breaker_calls_total") == {("ignored", "a"): 5}
+    assert counted(gateway, "gateway_instances_ejected_total") == {}
+
+
+@PLAIN
+async def test_refused_connections_of_long_bodies_count(gateways: Gateways, fast_path: bool) -> None:
+    gateway = await gateways.start(routes(["http://127.0.0.1:1"], [_breaker()]), fast_path=fast_path)
+    for _ in range(4):
+        async with connected(gateway.base) as client:
+            client.send(_LONG_PUT)
+            assert (await client.answer()).status == 502
+    assert code_of(await ask(gateway)) == "CIRCUIT_OPEN"
+
+
+@PLAIN
+@pytest.mark.parametrize("each_attempt", [False, True])
+async def test_an_instance_that_lets_the_breakers_time_pass_is_left_out(
+    gateways: Gateways, fast_path: bool, each_attempt: bool
+) -> None:
+    async with scripted("hang") as hanging, scripted(OK) as healthy:
+        breaker = _breaker(timeoutDuration="150ms", slidingWindowSize=50, minimumNumberOfCalls=50)
+        filters = [{"name": "Retry", "args": {"retries": 1, "methods": "PUT"}}, breaker]
+        text = json.loads(routes([], filters if each_attempt else [breaker]))
+        text["services"]["a"] = {
+            "instances": [{"uri": hanging.url}, {"uri": healthy.url}],
+            "eject": {"failures": 2, "time": "60s"},
+        }
+        gateway = await gateways.start(json.dumps(text), fast_path=fast_path)
+        statuses = [(await ask(gateway)).status for _ in range(10)]
+        hanging.released.set()
+    assert statuses.count(504) == 2
+    assert counted(gateway, "gateway_instances_ejected_total") == {("a",): 1}
+
+
+@PLAIN
+async def test_it_may_become_half_open_by_itself(gateways: Gateways, fast_path: bool) -> None:
+    async with scripted(BAD) as service:
+        filters = [
+            _breaker(automaticTransitionFromOpenToHalfOpenEnabled=True, waitDurationInOpenState="50ms")
+        ]
+        gateway = await gateways.start(routes([service], filters), fast_path=fast_path)
+        for _ in range(4):
+            await ask(gateway)
+        await eventually(lambda: counted(gateway, "gateway_circuit_breaker_state")["a", "half_open"] == 1)
+        assert len(service.calls) == 4
+
+
+async def test_a_reload_forgets_a_breaker_and_its_series(gateways: Gateways) -> None:
+    async with scripted(BAD) as service:
+        text = routes([service], [_breaker()])
+        gateway = await gateways.start(text)
+        await ask(gateway)
+        gateway.routes_file.write_text(routes([service], []))
+        await _reloaded(gateway, 1)
+        await eventually(lambda: not counted(gateway, "gateway_circuit_breaker_state"))
+        assert counted(gateway, "gateway_circuit_breaker_calls_total") == {}

@@ -105,3 +105,51 @@ def test_the_fallbacks_of_a_gateway_with_a_locator_are_not_known_yet() -> None:
     locator = {"discovery": {"locator": {"enabled": True}}}
     table = _load(_route("a", _breaker(fallbackUri="forward:/nothing")), **locator)
     assert table.warnings == ()
+
+
+FALLS_BACK = _route("a", _breaker(fallbackUri="forward:/b/x"))
+
+
+@pytest.mark.parametrize(
+    ("gates", "warned"),
+    [
+        ([], False),
+        (["/other/**", "/b/**"], False),
+        (["/a/**"], True),
+        (["POST /a/buy"], True),
+        (["/a/**", "/b/x"], False),
+        (["POST /a/buy", "POST /b/**"], False),
+        (["/a/**", "POST /b/x"], True),
+    ],
+)
+def test_a_fallback_that_clients_reach_without_a_place_is_warned_of(gates: list[str], warned: bool) -> None:
+    other = _route("other")
+    table = _load(FALLS_BACK, _route("b"), other, gates=[{"calls": gates}] if gates else [])
+    found = [each for each in table.warnings if each.rule == "fallback-ungated"]
+    assert len(found) == warned
+    if warned:
+        assert f"'{gates[0]}' needs a place, but /b/x, where forward:/b/x leads, does not" in found[0].message
+        assert found[0].route_id == "a"
+
+
+def test_a_fallback_whose_path_at_the_service_needs_a_place_is_not_warned_of() -> None:
+    rewritten = _route("b", "SetPath=/a/old")
+    table = _load(FALLS_BACK, rewritten, gates=[{"calls": ["/a/**"]}])
+    assert [each.rule for each in table.warnings] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        (_breaker(timeoutDuration="90m"), "CircuitBreaker: timeoutDuration is 1.5 hours"),
+        (_breaker(waitDurationInOpenState="PT2H"), "CircuitBreaker: waitDurationInOpenState is 2 hours"),
+        (_breaker(maxWaitDurationInHalfOpenState=7_200_000), "maxWaitDurationInHalfOpenState is 2 hours"),
+        (_breaker(maxWaitDurationInHalfOpenState=0), ""),
+        (_breaker(timeoutDuration="1h"), ""),
+        ({"name": "Retry", "args": {"timeout": "2d"}}, "Retry: timeout is 48 hours"),
+        ({"name": "Retry", "args": {"backoff": {"firstBackoff": "3h"}}}, "firstBackoff is 3 hours"),
+    ],
+)
+def test_times_that_no_client_waits_for_are_warned_of(given: dict[str, Any], warned: str) -> None:
+    messages = [each.message for each in _load(_route("a", given)).warnings]
+    assert [warned in each for each in messages] == [True] * bool(warned)

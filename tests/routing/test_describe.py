@@ -84,6 +84,26 @@ gates: [{calls: [POST /api/v1/reservations]}]
     assert "a token is needed: the gate counts, although POST /open is public" in explained
 
 
+@pytest.mark.parametrize(
+    ("call", "access"),
+    [
+        ("GET /sale", "a visitor's place stands for the token"),
+        ("GET /sale.admin", "a token is needed"),
+        ("GET /sale.css", "open without a token (GET /sale.css)"),
+    ],
+)
+def test_it_says_where_a_place_stands_for_the_token(call: str, access: str) -> None:
+    text = """routes:
+- {id: a, uri: 'lb://a', predicates: [Path=/**]}
+rooms: {default: {identity: visitor}}
+access: {public: [GET /sale.css]}
+gates: [{calls: [GET /sale]}]
+"""
+    explained = describe.explain(parse(text.encode(), "x", {}), *call.split())
+    assert "room default: a place is needed" in explained
+    assert f"access    {access}\n" in explained + "\n"
+
+
 def test_the_table_is_shown_in_the_order_in_which_it_is_asked() -> None:
     text = describe.table(TABLE)
     assert text.index("only-post") < text.index("docs")

@@ -22,6 +22,7 @@ from gateway.routing.table import RouteMatch, RouteTable
 from tests.routing.vectors import load_json
 
 _PAGES = ("routes", "predicates", "filters", "gates", "cors", "services", "locator", "spring-routes")
+ROOT = Path(__file__).parents[2]
 TEXT = "\n".join(
     (Path(__file__).parents[2] / "docs" / "reference" / f"{page}.md").read_text("utf-8") for page in _PAGES
 )
@@ -205,3 +206,14 @@ def test_a_filter_without_effect_is_accepted_with_a_warning(name: str) -> None:
 def test_the_other_sections_are_sound(block: str) -> None:
     assert parse(f"routes: []\n{block}".encode(), "docs.yaml", {}).routes == ()
     assert len(_BLOCK.findall(TEXT)) >= 7
+
+
+def test_every_rule_of_a_warning_is_in_the_table() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "gateway" / "routing").rglob("*.py"))
+    rules = set(re.findall(r'\bwarn\((?:[^"()]|\([^()]*\))*"([a-z]+(?:-[a-z]+)*)",', code))
+    assert {"retry", "rate-limit", "gate-without-route", "fallback-ungated"} <= rules
+    page = (ROOT / "docs" / "reference" / "routes.md").read_text("utf-8")
+    table = page.partition("| rule | warns of |\n")[2].partition("\n\n")[0]
+    listed = {rule for line in table.splitlines() for rule in re.findall(r"`([a-z-]+)`", line.split("|")[1])}
+    # Those of the settings in a Config Server's files are on the page about settings.
+    assert rules - {"setting", "trusted-proxies"} == listed

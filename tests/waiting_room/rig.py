@@ -103,6 +103,8 @@ class Rig:
             args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
         if name == "lineup":
             keys = (self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys)
+        if name == "move":
+            keys = (self.keys.draw, *keys)
         if name == "sweep":
             keys = (*keys, self.keys.lineups, self.keys.last_lineups)
         return self.raw_room(name, keys, *args)

@@ -118,11 +118,47 @@ class Model:
         if what == "slot" or not (self.is_registered(user) or user in self.line):
             return NOTHING
         self.line.pop(user, None)
+        self.withdraw(user)
+        return PLACE
+
+    def withdraw(self, user: str) -> None:
         if self.phase == "gathering":
             self.registered = [one for one in self.registered if one != user]
         elif self.is_registered(user):
             self.gone.add(user)
-        return PLACE
+
+    def move(self, giver: str, taker: str) -> int:
+        """0: the giver had nothing; 1: moved; 2: later."""
+        if giver in self.inside:
+            self.inside.discard(giver)
+            if taker in self.inside:
+                self.promote()
+            else:
+                self.inside.add(taker)
+                self.line.pop(taker, None)
+                self.withdraw(taker)
+            return 1
+        if self.under_way and self.is_registered(giver):
+            return 2
+        if giver in self.line:
+            ticket = self.line.pop(giver)
+            behind = self.under_way and self.is_registered(taker) and ticket > self.base
+            if taker not in self.inside and not behind:
+                self.line[taker] = min(ticket, self.line.get(taker, ticket))
+                self.withdraw(taker)
+            return 1
+        if not self.is_registered(giver):
+            return 0
+        if taker in self.inside or taker in self.line:
+            self.withdraw(giver)
+        elif taker in self.registered:
+            first = min(self.registered.index(giver), self.registered.index(taker))
+            self.registered[first] = taker
+            rest = self.registered[first + 1 :]
+            self.registered[first + 1 :] = [one for one in rest if one not in {giver, taker}]
+        else:
+            self.registered[self.registered.index(giver)] = taker
+        return 1
 
     def rank(self, order: list[str]) -> bool:
         if self.phase != "closed":
@@ -146,16 +182,22 @@ class Model:
             self.promote()
         return placed
 
+    def unplaced(self) -> int:
+        """How many are registered and not in line yet."""
+        order = self.order if self.phase in {"ranked", "placing"} else self.registered
+        placed = self.placed if self.under_way else 0
+        return sum(user not in self.gone for user in order[placed:])
+
     def status(self, user: str) -> tuple[int, ...]:
         """Code, ticket, position, how many wait or are registered."""
         if user in self.inside:
             return (ALLOWED_IN,)
         if self.is_registered(user):
-            return (REGISTERED, 0, 0, len(self.registered) - len(self.gone))
+            return (REGISTERED, 0, 0, self.unplaced())
         if user not in self.line:
             return (NONE,)
         ticket = self.line[user]
-        unplaced = len(self.registered) - self.placed if self.under_way else 0
+        unplaced = self.unplaced() if self.under_way else 0
         position = sum(other <= ticket for other in self.line.values())
         if ticket > self.base:
             position += unplaced
@@ -208,6 +250,12 @@ class Openings(RuleBasedStateMachine):
         expected = self.model.leave(what, user)
         self.model.promote()
         assert self.rig.leave((what, user)) == [expected]
+
+    @rule(pair=st.lists(users, min_size=2, max_size=2, unique=True))
+    def move(self, pair: list[str]) -> None:
+        expected = self.model.move(*pair)
+        assert self.rig.run("move", *pair).answers[0] == expected
+        self.model.promote()
 
     @rule()
     def sweep(self) -> None:

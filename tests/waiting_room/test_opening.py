@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.draw.formulas import entry_of, order_key, seed_of
+from gateway.errors import QueueUnavailable
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.observer import NoObserver
@@ -92,10 +93,14 @@ async def test_the_first_lineup_begins_the_pre_queue_and_a_second_instance_chang
 
 
 async def test_an_instance_without_this_pre_queue_leaves_its_begin_to_another_one(start: StartRoom) -> None:
-    old, new = await start(None), await start(Prequeue("draw"))
-    # The settings in force are those of the instance that started last.
-    await old.configure_once()
-    await new.configure_once()
+    rooms = []
+    async with asyncio.timeout(10):
+        for prequeue in (None, Prequeue("draw")):
+            rooms.append(await start(prequeue))
+            # The settings in force are those of the instance that was configured last.
+            while not rooms[-1]._configured:
+                await asyncio.sleep(0.01)
+    old, new = rooms
     assert (await old.lineup("ann")).kind is StateKind.UNPREPARED
     await old.opener.work()
     assert (await old.opener.record()).phase is Phase.NONE
@@ -184,8 +189,8 @@ async def test_published_entries_are_in_redis_by_rank(start: StartRoom) -> None:
     expected = b"".join(
         entry_of("sale", user, salt_for(record.salt_key, user)) for user in await drawn(room, 300)
     )
-    assert await room.opener.entries(0, 300) == expected
-    assert await room.opener.entries(256, 2) == expected[32 * 256 : 32 * 258]
+    assert await room.draws.entries(0, 300) == expected
+    assert await room.draws.entries(256, 2) == expected[32 * 256 : 32 * 258]
 
 
 async def test_a_failing_opening_is_logged_and_tried_again(
@@ -210,3 +215,87 @@ async def test_a_failing_opening_is_logged_and_tried_again(
         while (await room.opener.record()).phase is not Phase.OPEN:
             await asyncio.sleep(0.01)
     assert "room sale: the opening did not go on" in caplog.text
+
+
+async def test_an_opening_that_fails_for_long_is_warned_of_once(
+    start: StartRoom, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = await start(Prequeue())
+    await register(room, 3)
+    worked = asyncio.Event()
+    reasons = ["away", "DRAW_DIFFERS aa", "DRAW_DIFFERS aa", "", "away", "away"]
+
+    async def work() -> None:
+        worked.set()
+        if reason := reasons.pop(0):
+            raise QueueUnavailable(reason)
+
+    monkeypatch.setattr(room.opener, "work", work)
+    monkeypatch.setattr("gateway.waiting_room.opening.QUIET_SECONDS", 0.0)
+    seen = []
+    async with asyncio.timeout(10):
+        while reasons:
+            worked.clear()
+            room.opener.wanted.set()
+            await worked.wait()
+            await asyncio.sleep(0)
+            seen.append(len([one for one in caplog.records if one.levelno == logging.WARNING]))
+    assert seen == [1, 1, 1, 1, 2, 2]
+    assert "room sale: the opening has not gone on for 0 s" in caplog.text
+
+
+async def test_an_opening_that_another_gateway_finishes_meanwhile_has_lost_nobody(
+    start: StartRoom, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await start(Prequeue("draw")), await start(Prequeue("draw"))
+    await register(one, 10)
+    await close(one)
+    read = one.opener._users
+
+    async def read_later(size: int) -> list[bytes]:
+        await other.opener.work()
+        return await read(size)
+
+    monkeypatch.setattr(one.opener, "_users", read_later)
+    await one.opener.work()
+    assert (await one.opener.record()).phase is Phase.OPEN
+    assert "lost" not in caplog.text
+
+
+async def test_a_crowd_that_looks_at_the_draw_costs_one_call_a_second(
+    start: StartRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await start(Prequeue("draw"))
+    await register(room, 3)
+    calls: list[str] = []
+    run = room.draws._call
+
+    async def counted(script: str, *args: Any, extra_keys: Any) -> Any:
+        calls.append(script)
+        return await run(script, *args, extra_keys=extra_keys)
+
+    monkeypatch.setattr(room.draws, "_call", counted)
+    records = await asyncio.gather(*(room.draws.recent() for _ in range(50)))
+    assert set(records) == {await room.opener.record()}
+    assert calls == ["draw"]
+    monkeypatch.setattr("gateway.waiting_room.draw_record.KEPT_SECONDS", 0.0)
+    room.draws._good_until = 0.0
+    await room.draws.recent()
+    await room.draws.recent()
+    assert calls == ["draw"] * 3
+
+
+async def test_a_draw_that_cannot_be_read_is_asked_for_once(
+    start: StartRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await start(Prequeue("draw"))
+    calls: list[str] = []
+
+    async def fail(script: str, *args: Any, extra_keys: Any) -> Any:
+        calls.append(script)
+        raise QueueUnavailable("away")
+
+    monkeypatch.setattr(room.draws, "_call", fail)
+    answers = await asyncio.gather(*(room.draws.recent() for _ in range(9)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {QueueUnavailable}
+    assert calls == ["draw"]

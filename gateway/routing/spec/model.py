@@ -16,6 +16,7 @@ from gateway.routing.spec.document import plain_name
 from gateway.routing.spec.value_types import (
     BALANCE,
     CAPACITY,
+    CHALLENGE_TIMEOUT,
     COUNT,
     DURATION,
     FAIL,
@@ -252,7 +253,7 @@ CHALLENGE: Final = Keys(
     "challenge",
     (
         Key("url", HTTP_ADDRESS, "Where the gateway POSTs room, visitor and address.", required=True),
-        Key("timeout", DURATION, "How long the service may take; 2 s if missing."),
+        Key("timeout", CHALLENGE_TIMEOUT, "How long the service may take, up to 5 s; 2 s if missing."),
         Key("fail", FAIL, "What happens if it does not answer: open, or closed; open if missing."),
     ),
 )
@@ -300,8 +301,8 @@ ROOM: Final = Keys(
         Key(
             "max_waiting",
             COUNT,
-            "With so many users in line and parked no other user joins the line, 0: no bound; QUEUE_MAX_WAITING if "
-            "missing.",
+            "With so many users in line, parked and registered no other user joins the line, 0: no bound; "
+            "QUEUE_MAX_WAITING if missing.",
         ),
         Key(
             "lineups_per_minute",

@@ -16,6 +16,7 @@ from gateway.routing.spec.model import ACCESS, BYPASS, CHALLENGE, CORS, ELIGIBLE
 from gateway.routing.spec.value_types import (
     BEACON,
     CAPACITY,
+    CHALLENGE_TIMEOUT,
     COUNT,
     DURATION,
     FAIL,
@@ -266,7 +267,7 @@ def _challenge(node: Node | None, title: str, issues: Issues) -> Challenge | Non
     url = value_of(given, "url", HTTP_ADDRESS, "room", issues)
     if given is None:
         issues.add(node.line, "room", f"{title} needs a url: the address of the service that is asked")
-    timeout = value_of(fields.get("timeout"), "timeout", DURATION, "room", issues)
+    timeout = value_of(fields.get("timeout"), "timeout", CHALLENGE_TIMEOUT, "room", issues)
     fail_open = value_of(fields.get("fail"), "fail", FAIL, "room", issues)
     if url is None:
         return None

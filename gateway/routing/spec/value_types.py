@@ -126,6 +126,15 @@ DURATION: Final[ValueType[float]] = ValueType(
 )
 """In seconds."""
 
+CHALLENGE_TIMEOUT: Final[ValueType[float]] = ValueType(
+    "seconds from 0.001 to 5, or 500ms, 2s",
+    r"(?!0+(?:\.0+)?s?$)([0-4](?:\.\d{1,3})?|5(?:\.0{1,3})?)(s)?|([1-9]\d{0,2}|[1-4]\d{3}|5000)ms",
+    lambda match: float(match[1]) if match[1] else float(match[3]) / 1000,
+    ("number",),
+    {"minimum": _MIN_SECONDS, "maximum": 5},
+)
+"""In seconds. The place is kept for ten seconds while the question is asked, see ``reserve.lua``."""
+
 TIME: Final[ValueType[float]] = ValueType(
     "seconds from 0, or 90s, 4m, 1h",
     r"(?!0+\.\d+ms$)(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?",

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import chain, takewhile
 from typing import Final
 
-from gateway.routing.breakers import warn_of_fallbacks
+from gateway.routing.breakers import warn_of_fallbacks, warn_of_ungated_fallbacks
 from gateway.routing.calls import METHODS, CallPattern, overlap, parse_call
 from gateway.routing.gates import Gate, RoomLimits
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
@@ -108,6 +108,7 @@ def warn_of(table: RouteTable, lines: Lines, issues: Issues, *, gates_named: boo
         _warn_of_unmet_rules(table.public, reaches, lines, issues)
         _warn_of_unused_services(table, lines, issues)
         warn_of_fallbacks(table.routes, issues)
+        warn_of_ungated_fallbacks(reaches, table.gates, issues)
     else:
         for rule in table.public:
             _is_own(rule, lines, issues)

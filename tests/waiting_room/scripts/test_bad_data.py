@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.waiting_room.rig import ALLOWED_IN, START, WAITING, Rig
+from tests.waiting_room.rig import ALLOWED_IN, REGISTERED, START, WAITING, Rig
 
 INSTANCE = "i1"
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
@@ -230,3 +230,14 @@ def test_a_session_that_began_at_no_possible_time_begins_now_and_ends_in_time(ri
     rig.advance(1)
     assert rig.sweep().expired == 1
     assert rig.inside() == {}
+
+
+@pytest.mark.parametrize("number", ["x", "2.5", "9223372036854775807"])
+def test_a_number_of_registrations_that_is_none_starts_again_behind_all(rig: Rig, number: str) -> None:
+    rig.set_rules(opens_at=START + 5_000, prequeue=5_000)
+    rig.gather()
+    rig.lineup("ann", "bob")
+    rig.client.hset(rig.keys.settings, "registrations", number)
+    assert [answer[0] for answer in rig.lineup("cid", "dan")] == [REGISTERED, REGISTERED]
+    assert rig.registered() == ["ann", "bob", "cid", "dan"]
+    assert rig.client.hget(rig.keys.settings, "registrations") == "4"

@@ -193,7 +193,7 @@ def test_a_closed_room_registers_no_one_and_keeps_registrations(gathering: Rig) 
     assert gathering.lineup("new") == [[CLOSED, 0, 0, 0, 0, 0]]
     assert codes(gathering.lineup("r1")) == [REGISTERED]
     gathering.doors("close", OPENS - 10_000)
-    assert gathering.lineup("new") == [[CLOSED, 0, 0, 0, 0, OPENS]]
+    assert gathering.lineup("new") == [[CLOSED, 0, 0, 0, 0, OPENS, OPENS - 10_000]]
 
 
 @pytest.mark.parametrize(("act", "event"), [("sold_out", "SOLD_OUT"), ("empty", "OPERATOR")])

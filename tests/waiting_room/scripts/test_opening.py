@@ -54,7 +54,7 @@ def code_of(rig: Rig, user: str) -> int:
 
 
 def test_before_the_pre_queue_the_room_is_closed_and_says_when_it_opens(rig: Rig) -> None:
-    assert rig.lineup("ann") == [[CLOSED, 0, 0, 0, 0, OPENS]]
+    assert rig.lineup("ann") == [[CLOSED, 0, 0, 0, 0, OPENS, FROM]]
     assert code_of(rig, "ann") == NONE
     assert rig.gate("ann")[0][0] == NONE
     assert (rig.line(), rig.registered()) == ([], [])
@@ -295,7 +295,8 @@ def test_nobody_has_a_position_and_nobody_is_admitted_until_all_are_placed(rig: 
     rig.rank()
     assert rig.place(0, "cid", "ann") == 2
     for user in ("ann", "bob", "cid"):
-        assert rig.status(user) == [[REGISTERED, 0, 0, 3, 0, OPENS]]
+        assert rig.status(user) == [[REGISTERED, 0, 0, 1, 0, OPENS]]
+    assert rig.sweep().registered == 1
     assert rig.lineup("dan") == [[WAITING, 4, 4, 4, 0]]
     assert rig.sweep().paused
     assert (rig.inside(), rig.events()) == ({}, [])
@@ -370,7 +371,7 @@ def test_a_user_who_leaves_after_the_close_is_not_placed_and_no_ticket_is_given(
     rig.place(0, "ann", "bob", "cid")
     assert rig.leave(("line", "cid")) == [PLACE]
     assert code_of(rig, "cid") == NONE
-    assert rig.status("ann")[0][3] == 2
+    assert rig.status("ann")[0][3] == 1
     rig.place(3, "dan")
     assert rig.line() == [("ann", 1.0), ("dan", 4.0)]
 
@@ -395,7 +396,7 @@ def test_the_room_opens_once_for_each_moment(rig: Rig) -> None:
     assert rig.gather().opening == ("open", "open", OPENS, 0, 0, 0.0)
     later = OPENS + 86_400_000
     rig.limits(rules=f"opens_at={later}")
-    assert rig.lineup("bob") == [[CLOSED, 0, 0, 0, 0, later]]
+    assert rig.lineup("bob") == [[CLOSED, 0, 0, 0, 0, later, later - 30_000]]
     rig.set_clock(later - 30_000)
     rig.gather()
     assert rig.lineup("bob")[0][0] == REGISTERED
@@ -423,7 +424,7 @@ def test_a_moment_that_is_moved_during_the_opening_counts_after_it(rig: Rig) -> 
     rig.rank()
     rig.place(0, "ann", "bob")
     assert code_of(rig, "ann") == ALLOWED_IN
-    assert rig.lineup("dan") == [[CLOSED, 0, 0, 1, 0, OPENS + 600_000]]
+    assert rig.lineup("dan") == [[CLOSED, 0, 0, 1, 0, OPENS + 600_000, OPENS + 570_000]]
 
 
 def test_a_pause_of_an_operator_outlasts_the_opening(rig: Rig) -> None:
@@ -541,16 +542,90 @@ def test_a_new_pre_queue_drops_what_was_published(rig: Rig) -> None:
     assert rig.client.ttl(rig.keys.draw) == -1
 
 
+NOTHING_MOVED, MOVED, LATER = range(3)
+
+
 def test_a_registration_moves_with_its_number_until_the_close(rig: Rig) -> None:
     gather(rig, "ann", "bob")
-    assert rig.run("move", "ann", "new").answers == [1, [REGISTERED, 0, 0, 2, 0, OPENS]]
+    assert rig.run("move", "ann", "new").answers == [MOVED, [REGISTERED, 0, 0, 2, 0, OPENS, ""]]
     assert rig.events() == [("MOVED", "ann", 0)]
     assert rig.registered() == ["new", "bob"]
-    assert rig.run("move", "new", "bob").answers[0] == 1
-    assert rig.registered() == ["bob"]
     close(rig)
-    assert rig.run("move", "bob", "late").answers == [0, [NONE, 0, 0, 0, 0]]
+    before = rig.everything()
+    assert rig.run("move", "bob", "late").answers == [LATER, [NONE, 0, 0, 0, 0]]
+    assert rig.everything() == before
     assert code_of(rig, "bob") == REGISTERED
+
+
+@pytest.mark.parametrize(("giver", "taker"), [("ann", "bob"), ("bob", "ann")])
+def test_of_two_registrations_the_earlier_one_stays(rig: Rig, giver: str, taker: str) -> None:
+    gather(rig, "ann", "eve", "bob")
+    assert rig.run("move", giver, taker).answers[0] == MOVED
+    assert rig.registered() == [taker, "eve"]
+
+
+def test_the_answer_to_a_move_has_what_the_new_receipt_is_made_of(rig: Rig) -> None:
+    gather(rig, "ann", order="draw")
+    assert rig.run("move", "ann", "new").answers == [MOVED, [REGISTERED, 0, 0, 1, 0, OPENS, "5a" * 32]]
+
+
+def test_a_registration_for_a_user_who_is_inside_ends(rig: Rig) -> None:
+    rig.set_rules(opens_at=0, prequeue=0)
+    rig.limits(duration=10_000_000)
+    rig.lineup("kim")
+    rig.set_rules(opens_at=OPENS, prequeue=30_000)
+    gather(rig, "ann")
+    assert rig.run("move", "ann", "kim").answers[0] == MOVED
+    assert (rig.registered(), rig.events()) == ([], [("MOVED", "ann", 0)])
+
+
+def test_a_placed_user_keeps_the_place_until_the_room_is_open(rig: Rig) -> None:
+    rig.limits(capacity=0)
+    gather(rig, "ann", "bob")
+    close(rig)
+    rig.rank()
+    rig.place(0, "ann")
+    assert rig.run("move", "ann", "new").answers[0] == LATER
+    rig.place(1, "bob")
+    assert rig.run("move", "ann", "new").answers == [MOVED, [WAITING, 1, 1, 2, 0]]
+    assert rig.line() == [("new", 1.0), ("bob", 2.0)]
+
+
+def test_a_drawn_place_is_better_than_a_ticket_behind_it_and_worse_than_one_before(rig: Rig) -> None:
+    rig.limits(capacity=0)
+    rig.set_rules(opens_at=0, prequeue=0, absent=0)
+    rig.lineup("old")
+    rig.set_rules(opens_at=OPENS, prequeue=30_000)
+    gather(rig, "ann", "bob", "cid")
+    close(rig)
+    rig.lineup("late")
+    rig.rank()
+    rig.place(0, "ann")
+    assert rig.run("move", "late", "bob").answers[0] == MOVED
+    assert code_of(rig, "bob") == REGISTERED
+    assert rig.run("move", "old", "ann").answers == [MOVED, [WAITING, 1, 1, 3, 0]]
+    rig.place(1, "bob", "cid")
+    assert rig.line() == [("ann", 1.0), ("bob", 3.0), ("cid", 4.0)]
+    assert rig.sweep().waiting == 3
+
+
+def test_those_who_left_after_the_close_do_not_count_among_those_that_a_room_holds(rig: Rig) -> None:
+    rig.limits(capacity=0)
+    rig.set_rules(max_waiting=3)
+    gather(rig, "ann", "bob", "cid")
+    close(rig)
+    rig.leave(("line", "bob"))
+    assert rig.sweep().registered == 2
+    assert rig.lineup("dan")[0] == [WAITING, 4, 3, 3, 0]
+    assert rig.lineup("eve")[0][0] == ROOM_FULL
+    rig.rank()
+    rig.place(0, "ann", "bob")
+    assert rig.sweep().registered == 1
+    assert rig.lineup("eve")[0][0] == ROOM_FULL
+    rig.leave(("line", "ann"))
+    assert rig.sweep().registered == 1
+    assert rig.status("dan")[0] == [WAITING, 4, 2, 2, 0]
+    assert rig.lineup("eve")[0][0] == WAITING
 
 
 def test_an_invitation_is_spent_with_the_registration_that_it_brings(rig: Rig) -> None:
