@@ -80,10 +80,12 @@ class Line:
         keys: tuple[str, ...] = _KEYS.common
         arguments: list[Any] = ["bench", INSIDE, DURATION_MS, ""]
         if what == "sweep":
-            keys = (*keys, _KEYS.watch)
+            keys = (*keys, _KEYS.watch, _KEYS.lineups, _KEYS.last_lineups)
             arguments += [0, "off", 60_000]
         else:
-            arguments += {"lineup": ["back"], "status": ["0"], "gate": []}[what]
+            if what == "lineup":
+                keys = (*keys, _KEYS.lineups, _KEYS.last_lineups, _KEYS.draw)
+            arguments += ["0"] if what == "status" else []
             arguments += self.people(what, count)
         self.client.evalsha(_SCRIPTS[what].sha, len(keys), *keys, *arguments)
 

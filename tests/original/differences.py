@@ -255,6 +255,7 @@ STAYS: list[Known] = [
         {"sent forwarded": ("for=203.0.113.9*", "proto=http;*for=127.0.0.1")},
     ),
     Known("The client's address", ("headers/real-ip",), {"sent x-real-ip": ("203.0.113.9", "127.0.0.1")}),
+    Known("The room of a gated call", ("queue/gate-*",), {"sent x-queue-room": (ABSENT, "default")}),
     Known(
         "Traces",
         ALL,
