@@ -19,6 +19,9 @@ pytestmark = pytest.mark.skipif(find_spec("schemathesis") is None, reason="schem
 
 # Who calls, and what: a user's token and the operator's have the same place in a request.
 RUNS = [("user", "Queue,Stream"), ("operator", "Actuator,Rooms,Docs")]
+# Of an operator's wrong tokens, only ten a minute get 401; the others get 429. And no schema can say that the moment
+# when a closed room reopens must be in the future.
+LEFT_OUT = {"operator": "ignored_auth,positive_data_acceptance"}
 
 
 @pytest.fixture
@@ -52,6 +55,7 @@ async def test_the_gateway_does_what_its_document_says(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{base}/v3/api-docs"),
         *("--header", f"Authorization: Bearer {token}"),
         *(argument for tag in tags.split(",") for argument in ("--include-tag", tag)),
+        *(("--exclude-checks", LEFT_OUT[who]) if who in LEFT_OUT else ()),
         *("--checks", "all", "--max-examples", "20", "--request-timeout", "20"),
         # Without this, tokens are made up that no query may hold. That tokens are checked is a check of its own.
         *("--generation-with-security-parameters", "false"),

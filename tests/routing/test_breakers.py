@@ -136,3 +136,20 @@ def test_a_fallback_whose_path_at_the_service_needs_a_place_is_not_warned_of() -
     rewritten = _route("b", "SetPath=/a/old")
     table = _load(FALLS_BACK, rewritten, gates=[{"calls": ["/a/**"]}])
     assert [each.rule for each in table.warnings] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        (_breaker(timeoutDuration="90m"), "CircuitBreaker: timeoutDuration is 1.5 hours"),
+        (_breaker(waitDurationInOpenState="PT2H"), "CircuitBreaker: waitDurationInOpenState is 2 hours"),
+        (_breaker(maxWaitDurationInHalfOpenState=7_200_000), "maxWaitDurationInHalfOpenState is 2 hours"),
+        (_breaker(maxWaitDurationInHalfOpenState=0), ""),
+        (_breaker(timeoutDuration="1h"), ""),
+        ({"name": "Retry", "args": {"timeout": "2d"}}, "Retry: timeout is 48 hours"),
+        ({"name": "Retry", "args": {"backoff": {"firstBackoff": "3h"}}}, "firstBackoff is 3 hours"),
+    ],
+)
+def test_times_that_no_client_waits_for_are_warned_of(given: dict[str, Any], warned: str) -> None:
+    messages = [each.message for each in _load(_route("a", given)).warnings]
+    assert [warned in each for each in messages] == [True] * bool(warned)

@@ -19,7 +19,7 @@ from gateway.routing.filters.base import (
     parse_template,
 )
 from gateway.routing.filters.edits import RemoveForService, SetForService
-from gateway.routing.filters.repetition import failures_of, statuses_of
+from gateway.routing.filters.repetition import failures_of, statuses_of, warn_of_long_times
 from gateway.routing.filters.statuses import WANTED, spring_name, status_number
 from gateway.routing.filters.target import demand_sound, path_variable, restore_path
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
@@ -29,6 +29,10 @@ MAX_WINDOW: Final = 100_000
 """Calls, or seconds: what a breaker keeps takes memory."""
 _NO_WAIT: Final = "0"
 _PERCENT: Final = decimal(0.001, 100)
+_TIMES: Final = (
+    *("timeoutDuration", "slowCallDurationThreshold"),
+    *("waitDurationInOpenState", "maxWaitDurationInHalfOpenState"),
+)
 _WINDOW_TYPES: Final = ("COUNT_BASED", "TIME_BASED")
 _FORWARD: Final = "forward:"
 _HEADERS: Final = {
@@ -85,6 +89,7 @@ def _circuit_breaker(args: Arguments) -> Filter:
     limited = not args.flag("disableTimeLimiter", False)
     if not limited and args.has("timeoutDuration"):
         raise args.wrong("timeoutDuration has no effect with disableTimeLimiter")
+    warn_of_long_times(args, *_TIMES)
     policy = BreakerPolicy(
         _config(args),
         args.text("name") or None,

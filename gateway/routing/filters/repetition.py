@@ -18,6 +18,7 @@ from gateway.routing.spec.value_types import FLAG, SPRING_DURATION, decimal, who
 _JITTER: Final = decimal(0, 1)
 _BACKOFF: Final = ("firstBackoff", "maxBackoff", "factor", "basedOnPreviousValue")
 _FIRST_BACKOFF: Final = "5ms"
+_LONG_SECONDS: Final = 3600.0
 _EXCEPTIONS: Final = "IOException,TimeoutException"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods whose effect is the same if the call arrives twice (RFC 9110, 9.2.2)."""
@@ -86,6 +87,7 @@ def _retry(args: Arguments) -> Filter:
             f"Retry: {', '.join(unsafe)}: a service may carry out such a call twice, because an attempt that failed "
             "may have had its effect; name the method only if the service recognises repetitions",
         )
+    warn_of_long_times(args, "timeout", "backoff.firstBackoff", "backoff.maxBackoff")
     policy = RetryPolicy(
         args.integer("retries", 3, lowest=1),
         statuses,
@@ -99,6 +101,19 @@ def _retry(args: Arguments) -> Filter:
     if policy.retries > MAX_RETRIES:
         raise args.wrong(f"retries must be at most {MAX_RETRIES}")
     return RetryFilter(policy, exceptions)
+
+
+def warn_of_long_times(args: Arguments, *names: str) -> None:
+    """Warns of durations that no client waits for, which are accepted."""
+    for name in names:
+        if args.has(name):
+            seconds = SPRING_DURATION.read(args.text(name))
+            if seconds is not None and seconds > _LONG_SECONDS:
+                args.warn(
+                    "long-time",
+                    f"{args.kind}: {name} is {seconds / 3600:g} hours, which no client waits for; write seconds as 2s, "
+                    "and milliseconds as 2000 or 2000ms",
+                )
 
 
 def statuses_of(args: Arguments, argument: str) -> frozenset[int]:
