@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, cast
 
 from gateway.resilience.rate_limit import KeyKind, RateLimitPolicy
-from gateway.routing.filters.base import Filter, FunctionFilter, RequestRewrite, is_header_name
+from gateway.routing.filters.base import Filter, RequestRewrite, is_header_name
 from gateway.routing.filters.statuses import WANTED, status_number
 from gateway.routing.spec.arguments import Arg, Arguments, Factory
 from gateway.routing.spec.value_types import FLAG, whole
@@ -17,6 +18,23 @@ _SPRING_TEXT: Final = (
 )
 _REDIS: Final = "redis-rate-limiter."
 _INSTEAD: Final = "for key-resolver write key: user, address, visitor or header:NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimiterFilter:
+    """Limits how often a caller may call the route."""
+
+    policy: RateLimitPolicy
+    needs: frozenset[str] = frozenset()
+    answers: bool = False
+    by_path: bool = False
+    fixed: bool = True
+
+    def contribute(self, rewrite: RequestRewrite) -> None:
+        rewrite.rate_limits = (*rewrite.rate_limits, self.policy)
+
+    def __str__(self) -> str:
+        return _SPRING_TEXT
 
 
 def _rate_limiter(args: Arguments) -> Filter:
@@ -33,11 +51,7 @@ def _rate_limiter(args: Arguments) -> Filter:
         empty_status if deny_empty else None,
     )
     _warn(args, policy)
-
-    def apply(rewrite: RequestRewrite) -> None:
-        rewrite.rate_limits = (*rewrite.rate_limits, policy)
-
-    return FunctionFilter(_SPRING_TEXT, apply, fixed=True)
+    return RateLimiterFilter(policy)
 
 
 def _key(args: Arguments) -> tuple[KeyKind, str]:

@@ -22,6 +22,7 @@ from gateway.routing.predicates import Method, Path, Weight
 from gateway.routing.prefix_index import literal_beginning, literal_prefix
 from gateway.routing.route import Route, Upstream
 from gateway.routing.spec.issues import Issue, Issues, RuleViolation
+from gateway.routing.spec.visitor_warnings import warn_of_visitors
 from gateway.routing.table import RouteTable
 from gateway.routing.wide_patterns import WidePattern, stripped_pattern
 from gateway.settings.spelling import looks_like, nearest
@@ -99,6 +100,7 @@ def warn_of(table: RouteTable, lines: Lines, issues: Issues, *, gates_named: boo
     _warn_of_gates(table.gates, lines, issues)
     _warn_of_gate_regexes(table.gates, lines, issues)
     _warn_of_rooms(table, lines, issues)
+    warn_of_visitors(table, lines.rooms, issues)
     if not gates_named:
         _warn_of_lost_gates(reaches, issues)
     calls = len(table.public) + sum(len(gate.calls) + len(gate.renews) for gate in table.gates)
@@ -495,12 +497,6 @@ def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
         if room not in gated and near is not None and near in listed:
             message = f"room {room!r} has no gate and is nearly {near!r}, which has one: correct its name or remove it"
             issues.warn(line, "room-name", message)
-        if room in table.checked_rooms and room not in table.visitor_rooms:
-            message = (
-                f"room {room!r} has places_per_address or challenge, and identity token: that has no effect, since "
-                "both are for visitors. Set identity to visitor or either"
-            )
-            issues.warn(line, "room-identity", message)
         seconds = table.rooms[room].duration
         if seconds is not None and seconds > _MAX_SESSION_SECONDS:
             message = (

@@ -671,6 +671,34 @@ def test_checks_of_visitors_have_defaults() -> None:
     assert table.checked_rooms == {"vip"}
 
 
+def test_claims_that_no_visitor_can_have_are_a_warning() -> None:
+    for identity, warned in (("visitor", True), ("either", False), ("token", False)):
+        room = f"{{identity: {identity}, eligible: {{claim: tier, values: [gold]}}}}"
+        table = parse(f"routes: []\nrooms: {{vip: {room}}}\n".encode(), "routes.yaml", {})
+        assert [issue.rule for issue in table.warnings] == ["room-identity"] * warned
+
+
+@pytest.mark.parametrize(
+    ("key", "identity", "warned"),
+    [
+        ("visitor", "token", True),
+        ("visitor", "visitor", False),
+        ("visitor", "either", False),
+        ("address", "token", False),
+    ],
+)
+def test_a_limit_by_visitors_without_rooms_for_them_is_a_warning(
+    key: str, identity: str, warned: bool
+) -> None:
+    limiter = f"{{name: RequestRateLimiter, args: {{replenishRate: 1, burstCapacity: 1, key: {key}}}}}"
+    text = (
+        f"routes:\n- {{id: a, uri: 'http://a', predicates: [Path=/a], filters: [{limiter}]}}\n"
+        f"rooms: {{vip: {{identity: {identity}}}}}\n"
+    )
+    table = parse(text.encode(), "routes.yaml", {})
+    assert [(issue.rule, issue.line) for issue in table.warnings] == [("rate-limit", 2)] * warned
+
+
 @pytest.mark.parametrize("room", ["places_per_address: 3", "challenge: {url: 'http://check/'}"])
 def test_checks_of_visitors_in_a_room_for_tokens_are_a_warning(room: str) -> None:
     for identity, warned in ((", identity: token", True), ("", True), (", identity: either", False)):
