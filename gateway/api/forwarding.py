@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.api.rate_limits import check_rate
 from gateway.auth.cookies import cookie_values, is_pass, without_cookies
 from gateway.auth.identity import PASS, ROOM, identity_headers, signature_header, strip_identity
-from gateway.auth.visitors import VISITOR_VALUE, is_visitor_cookie
+from gateway.auth.visitors import is_visitor_cookie, is_visitor_value
 from gateway.context import (
     CONFIGURATION,
     CONTEXT,
@@ -232,7 +232,7 @@ def _without_own_cookies(raw: RawHeaders, settings: Settings, table: RouteTable)
         raw = without_cookies(raw, is_pass)
     # The cookies outlive the rooms for visitors, which a reload may remove. Without them, a site may have a cookie of
     # the same name.
-    return without_cookies(raw, is_visitor_cookie, None if table.visitor_rooms else VISITOR_VALUE)
+    return without_cookies(raw, is_visitor_cookie, None if table.visitor_rooms else is_visitor_value)
 
 
 def _apply_forwarding_edits(headers: RawHeaders, edits: Sequence[HeaderEdit]) -> list[tuple[bytes, bytes]]:

@@ -38,29 +38,32 @@ def is_pass(name: bytes) -> bool:
 
 
 def without_cookies(
-    headers: RawHeaders, is_own: Callable[[bytes], bool], own_value: re.Pattern[bytes] | None = None
+    headers: RawHeaders, is_own: Callable[[bytes], bool], has_own_form: Callable[[bytes], bool] | None = None
 ) -> RawHeaders:
-    """The client's headers without the cookies whose names ``is_own`` accepts, and whose values match ``own_value``
-    (None: any). Returns the same object if there are none. A ``Cookie`` that holds no other cookie is left out."""
+    """The client's headers without the cookies whose names ``is_own`` accepts, and whose values ``has_own_form``
+    accepts (None: any). Returns the same object if there are none. A ``Cookie`` that holds no other cookie is left
+    out."""
     if not any(
-        name.lower() == _COOKIE and _without(value, is_own, own_value) != value for name, value in headers
+        name.lower() == _COOKIE and _without(value, is_own, has_own_form) != value for name, value in headers
     ):
         return headers
     kept = []
     for name, value in headers:
         if name.lower() != _COOKIE:
             kept.append((name, value))
-        elif rest := _without(value, is_own, own_value):
+        elif rest := _without(value, is_own, has_own_form):
             kept.append((name, rest))
     return kept
 
 
-def _without(line: bytes, is_own: Callable[[bytes], bool], own_value: re.Pattern[bytes] | None) -> bytes:
+def _without(
+    line: bytes, is_own: Callable[[bytes], bool], has_own_form: Callable[[bytes], bool] | None
+) -> bytes:
     pairs = line.split(b";")
     kept = []
     for pair in pairs:
         name, _, value = pair.partition(b"=")
         own = is_own(name.strip(b" \t"))
-        if not own or (own_value is not None and own_value.fullmatch(value.strip(b' \t"')) is None):
+        if not own or (has_own_form is not None and not has_own_form(value.strip(b' \t"'))):
             kept.append(pair)
     return line if len(kept) == len(pairs) else b";".join(kept).strip(b" \t")

@@ -37,8 +37,7 @@ _CLOCK_SECONDS: Final = 300
 _ID: Final = "[A-Za-z0-9_-]{22}"
 _VALUE: Final = re.compile(rf"({_ID})\.([0-9]{{1,12}})\.([A-Za-z0-9_-]{{43}})")
 _KEY_PREFIX: Final = "\x1fvisitor:"
-VISITOR_VALUE: Final = re.compile(_VALUE.pattern.encode())
-"""The value of a visitor's cookie, whether its signature counts or not."""
+_VALUE_BYTES: Final = re.compile(_VALUE.pattern.encode())
 _WRITTEN: Final = re.compile(rf"((?:user:)*)visitor:({_ID})")
 
 
@@ -140,6 +139,11 @@ def may_set_cookie(method: str, headers: Headers, origins: Origins) -> bool:
         and list(headers.getall("Sec-Fetch-Mode", ())) == ["navigate"]
         and list(headers.getall("Sec-Fetch-Dest", ())) == ["document"]
     )
+
+
+def is_visitor_value(value: bytes) -> bool:
+    """Whether a cookie's value has the form of a visitor's, whether its signature counts or not."""
+    return _VALUE_BYTES.fullmatch(value) is not None
 
 
 def is_visitor_cookie(name: bytes) -> bool:

@@ -71,10 +71,10 @@ class Site:
         return [each.base for each in self.gateways if each.process.returncode is None]
 
     async def add_gateway(
-        self, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+        self, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = (), *, wait: bool = True
     ) -> GatewayProcess:
-        """Starts one more."""
-        running = gateway_process(self.environ | dict(environ or {}), self.folder, prefix=prefix)
+        """Starts one more. ``wait``: until it listens; a gateway that is to die may do so before."""
+        running = gateway_process(self.environ | dict(environ or {}), self.folder, prefix=prefix, wait=wait)
         gateway = await self.stack.enter_async_context(running)
         self.gateways.append(gateway)
         return gateway

@@ -127,7 +127,7 @@ async def test_an_opening_survives_kill_9_at_every_step(start_site: StartSite, t
                 "ROUTES_FILE": str(file),
                 **killer(tmp_path / f"preload-{number}", step, before=before),
             }
-            killed = await site.add_gateway(environ)
+            killed = await site.add_gateway(environ, wait=False)
             assert await killed.ended() == -signal.SIGKILL, killed.lines
             check_before_the_end(site.store, RoomKeys("", room_name(*case)))
         file.write_text(routes(*(room_name(*case) for case in CASES)))

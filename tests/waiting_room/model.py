@@ -407,8 +407,8 @@ class Model:
         looked = len(over) + len(held) + len(gone)
         looked += self._end_places(most - looked)
         self._promote()
-        self.unfinished = looked >= most
-        self._forget()
+        forgotten = self._forget()
+        self.unfinished = looked >= most or forgotten >= self.most
 
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         self._begin()
@@ -620,8 +620,8 @@ class Model:
         else:
             self._note(user, "LEFT", ticket=ticket)
 
-    def _forget(self) -> None:
-        """Those whose stay ended long ago, a bounded number at a time."""
+    def _forget(self) -> int:
+        """Those whose stay ended long ago, a bounded number at a time. Returns how many."""
         if not self.kept_for:
             self.history.clear()
         ends = {
@@ -629,8 +629,10 @@ class Model:
             for user, entries in self.history.items()
             if entries[-1][1] in {"EXPIRED", "LEFT", "REMOVED"} and self.now - entries[-1][0] >= self.kept_for
         }
-        for user in by_age(ends)[: self.most]:
+        users = by_age(ends)[: self.most]
+        for user in users:
             del self.history[user]
+        return len(users)
 
     def _inside(self, user: str, code: int) -> Answer:
         window = (self.windows[user] + self.claim,) if user in self.windows else ()

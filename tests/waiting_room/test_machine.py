@@ -196,6 +196,10 @@ class Beside(Driver):
     def histories_are_kept(self, history: int) -> None:
         self.rig.set_rules(history=history)
         self.model.kept_for = history
+        if not history:
+            # As the next sweep does. Otherwise there could be histories without what happened in between.
+            self.rig.client.delete(self.rig.keys.history, self.rig.keys.ended)
+            self.model.history.clear()
 
     def drop_windows(self) -> None:
         keys = self.rig.keys
