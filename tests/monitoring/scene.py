@@ -80,7 +80,7 @@ class Scene:
         """All of it, once."""
         await self._stop_reading()
         await self._ask()
-        await self._sell()
+        await self.sell()
 
     async def _ask(self) -> None:
         """Calls that are answered, refused and not answered; tokens of every kind."""
@@ -93,7 +93,7 @@ class Scene:
         await self.user("someone", exp=now - 600)("GET", f"{QUEUE}/status")
         await self.with_token("not.a.token")("GET", f"{QUEUE}/status")
 
-    async def _sell(self) -> None:
+    async def sell(self) -> None:
         """The room fills; people wait, move up, leave, stay away, are thrown out."""
         first, second = self.user("in-1"), self.user("in-2")
         await first.lineup()
