@@ -367,7 +367,7 @@ class QueueStorageFull(QueueError):
 
 
 class SoldOut(QueueError):
-    """The room is sold out: nobody who is not inside has a place, or gets one."""
+    """The room is sold out: a user who is not allowed in has no place, and gets none."""
 
     code = "SOLD_OUT"
 

@@ -16,8 +16,8 @@ CLIENT_GONE: Final = 499
 one."""
 
 _TRANSFER: Final = re.compile(r"/+api/+v1/+queue/+transfer/+.", re.IGNORECASE)
-"""Canonical paths with a code, with which anyone could take a place. The log has them without it, whatever the gateway
-answers: a preflight or a wrong method has the code in its path, too."""
+"""Canonical paths that end with a code. Any client with the code could take the place, so the log leaves the code out,
+also where the gateway refuses the call: a preflight or a wrong method has the code in its path, too."""
 
 _UPSTREAM_CODES: Final = frozenset({UpstreamUnreachable.code, UpstreamTimeout.code, NoInstance.code})
 

@@ -161,9 +161,9 @@ def _closed(state: State) -> RoomClosed:
 def invitation_of(
     call: StateCall, context: RequestContext, table: RouteTable, invitations: Invitations
 ) -> Invitation | None:
-    """With what a caller lines up who is not eligible: the invitation ``?invite=``, or ``NO_INVITATION``, which lets in
-    no one but those who are in line already. None if the caller is eligible, or does not line up. Raises BadRequest for
-    several invitations."""
+    """The invitation ``?invite=`` of a caller who is not eligible. ``NO_INVITATION`` if the caller has none: then the
+    lineup succeeds only if the caller has a place or slot already. None if the caller is eligible, or does not line up.
+    Raises BadRequest for several invitations."""
     if call.question != "lineup":
         return None
     room = room_name(context)

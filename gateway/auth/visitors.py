@@ -3,8 +3,8 @@
 A cookie's value is ``<id>.<issued at>.<signature>``. The signature covers the cookie's name too, so a cookie that was
 set over plain HTTP is none over TLS.
 
-The key of a visitor in a room begins with a control character, which no token's ``sub`` may hold. So a visitor is never
-taken for a user, whatever ids an auth server gives. People write a visitor as ``visitor:<id>``.
+The key of a visitor in a room begins with a control character, which no token's ``sub`` may hold. So no id that an
+auth server gives can equal a visitor's key. Operators and logs write a visitor as ``visitor:<id>``.
 """
 
 from __future__ import annotations

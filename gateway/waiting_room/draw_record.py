@@ -27,7 +27,7 @@ class DrawRecord(NamedTuple):
     size: int
     """How many users took part; known from the close on."""
     placed: int
-    """How many of them are in line, those who left before included."""
+    """How many of these users have been put in line. Users who left before count, too."""
     order: str = ""
     commitment: str = ""
     secret: str = ""
@@ -62,7 +62,7 @@ async def read_record(call: Call, keys: RoomKeys) -> DrawRecord:
 
 
 class DrawReader:
-    """Reads the draw for those who look at it. ``call`` and ``command`` have a connection of their own, so that an
+    """Reads the draw for users and operators. ``call`` and ``command`` have a connection of their own, so that an
     opening does not wait behind a crowd of readers. Every method raises QueueUnavailable."""
 
     def __init__(self, keys: RoomKeys, call: Call, command: Callable[..., Awaitable[Any]]) -> None:

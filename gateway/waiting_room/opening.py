@@ -173,8 +173,8 @@ class Opener:
             return
         ordered = await self._order(record, self._with_lost(users, record.size))
         if record.phase is Phase.CLOSED:
-            # The root is published at once. Those who note it before the beacon's value is known can tell later that no
-            # entry was changed.
+            # The root is published at once. A user who notes it before the beacon's value is known can tell later that
+            # no entry was changed.
             await self._call(
                 "rank", record.opens_at, ordered.root, ordered.digest, extra_keys=(self._keys.draw,)
             )

@@ -87,7 +87,7 @@ class GuidedServers:
                 async with asyncio.timeout(self._timeout / 2):
                     return await self._open(await self._advice_of(guide, slot), slot)
             except (RedisError, OSError, TimeoutError) as error:
-                why = f"nobody who was asked led to a master ({describe(error)})"
+                why = f"no address that was asked named a master ({describe(error)})"
                 self._guides.sort(key=guide.__eq__)  # this one to the end
             except asyncio.CancelledError:
                 # The caller's time was over before this guide answered: the next call begins with another guide.
