@@ -142,22 +142,6 @@ def plan_of(
             raise BadRequest("the host that a filter makes of the request is none")
         # Identity comes from the token alone, never from the client or a filter.
         raw = strip_identity(_as_raw(edited), of_route=True)
-    identity = identity_headers(context.principal, context.visitor)
-    if settings.identity_hmac_secret:
-        signed = signature_header(
-            settings.identity_hmac_secret,
-            int(time.time()),
-            request.method,
-            match.upstream_target,
-            context.principal,
-            context.visitor,
-        )
-        identity = (*identity, signed)
-    queue_pass = context.queue_pass
-    if queue_pass is not None:
-        identity = (*identity, (PASS, queue_pass.token.encode()))
-    if context.room is not None and not context.renews_only:
-        identity = (*identity, (ROOM, context.room.encode()))
     # If the peer is a trusted proxy, the context knows what the proxy reports.
     reported = context.origin
     headers = upstream_headers(
@@ -165,13 +149,13 @@ def plan_of(
         reported or direct_origin(request.remote or "", request.scheme, host),
         peer_trusted=reported is not None,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
-        extra=(*identity, *context.trace.headers()),
+        extra=(*_headers_of_caller(request.method, context, match, settings), *context.trace.headers()),
         prefix=_prefix(target or context.target, match) if match.route.filters else "",
         forwarded_fields=configuration.forwarded_fields,
     )
     if changes.forwarding_edits:
         headers = _apply_forwarding_edits(headers, changes.forwarding_edits)
-    route = match.route
+    route, queue_pass = match.route, context.queue_pass
     upstream = route.upstream
     # Positional arguments, because this runs for every request.
     return ForwardPlan(
@@ -200,6 +184,29 @@ def plan_of(
         retry=changes.retry,
         breaker=changes.breaker,
     )
+
+
+def _headers_of_caller(
+    method: str, context: RequestContext, match: RouteMatch, settings: Settings
+) -> tuple[tuple[bytes, bytes], ...]:
+    """What the gateway tells a service about the caller: identity and its signature, the pass, and the room whose gate
+    the call has passed."""
+    headers = identity_headers(context.principal, context.visitor)
+    if settings.identity_hmac_secret:
+        signed = signature_header(
+            settings.identity_hmac_secret,
+            int(time.time()),
+            method,
+            match.upstream_target,
+            context.principal,
+            context.visitor,
+        )
+        headers = (*headers, signed)
+    if context.queue_pass is not None:
+        headers = (*headers, (PASS, context.queue_pass.token.encode()))
+    if context.room is not None and not context.renews_only:
+        headers = (*headers, (ROOM, context.room.encode()))
+    return headers
 
 
 def _instance_key(
