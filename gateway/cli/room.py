@@ -30,10 +30,38 @@ _NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
 _NOT_FOUND = frozenset({"ROOM_NOT_FOUND", "NOT_IN_QUEUE", "NO_DRAW"})
 _MOMENTS = ("since", "lastSeen", "opensAt", "closesAt")
-_RULES = (
-    *("absent", "hold", "max_session", "claim", "rate", "history"),
-    *("relineup", "max_waiting", "lineups_per_minute", "mode", "opens_at", "closes_at"),
+_SET_OPTIONS = (
+    ("--absent", "TIME", "how long a waiting user may be out of sight, as 60s; 0: for ever"),
+    ("--hold", "TIME", "how long a parked user keeps the ticket, as 30m"),
+    ("--claim", "TIME", "how soon an admitted user must make a gated call, as 90s; 0: off"),
+    ("--max-session", "TIME", "how long after admission a session ends, as 30m; 0: never"),
+    ("--rate", "RATE", "admissions at most, as 5/s, 120/m or 900/h; off: no limit"),
+    (
+        "--history",
+        "TIME",
+        "how long the room remembers what happened to a user after the end, as 1h; 0: not at all",
+    ),
+    (
+        "--relineup",
+        "HOW",
+        "what lining up again does to a waiting user: back, to the end of the line; keep, the place stays",
+    ),
+    (
+        "--max-waiting",
+        "N",
+        "with so many users in line, parked and registered no other user joins the line; 0: no bound",
+    ),
+    ("--lineups-per-minute", "N", "how often a user may line up in any 60 s; 0: no bound"),
+    ("--mode", "MODE", "on; off: everyone is allowed in; observe: gates let everyone pass, and count"),
+    (
+        "--opens-at",
+        "MOMENT",
+        "before it the room takes no lineups, as 2026-12-01T20:00:00+09:00; off: no such moment",
+    ),
+    ("--closes-at", "MOMENT", "from it on the room takes no lineups; off: never"),
 )
+"""The settings that ``room set`` passes on as texts: option, kind of value, help."""
+_RULES = tuple(option[2:].replace("-", "_") for option, _, _ in _SET_OPTIONS)
 
 
 class RoomCallFailed(Exception):
@@ -71,21 +99,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     resume = kinds.add_parser("resume", parents=[common], help="admit again")
     resume.set_defaults(run=_run, call=lambda options: _change(options, {"paused": False}))
 
-    remove = kinds.add_parser("remove", parents=[common], help="take slot or place away from a user")
-    remove.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
-    remove.set_defaults(run=_run, call=_remove)
-
-    find = kinds.add_parser(
-        "find", parents=[common], help="where a user stands, without counting as a sighting"
-    )
-    find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
-    find.set_defaults(run=_run, call=_find)
-
-    history = kinds.add_parser(
-        "history", parents=[common], help="what happened to a user, for example why the place was lost"
-    )
-    history.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
-    history.set_defaults(run=_run, call=_history)
+    remove, find, history = _add_users(kinds, common)
     invite = _add_invite(kinds, common)
 
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
@@ -94,21 +108,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     )
     audit.set_defaults(run=_run, call=_audit)
 
-    beacon = kinds.add_parser(
-        "beacon",
-        parents=[common],
-        help="enter the public random value that a draw waits for, after the close",
-    )
-    beacon.add_argument("value", type=utf8, metavar="VALUE", help="exactly as it was published")
-    beacon.set_defaults(run=_run, call=_beacon)
-
-    draw = kinds.add_parser(
-        "draw",
-        parents=[common],
-        help="print what is published of a draw, as JSON; after the opening the file that verify reads",
-    )
-    draw.set_defaults(run=_run, call=_draw)
-
+    beacon, draw = _add_draw(kinds, common)
     add_verify_to(kinds, files)
 
     doors = _add_doors(kinds, common)
@@ -126,72 +126,50 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
     change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
     change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
     change.add_argument("--duration", type=float, metavar="SECONDS", help="length of a session")
-    change.add_argument(
-        "--absent",
-        type=utf8,
-        metavar="TIME",
-        help="how long a waiting user may be out of sight, as 60s; 0: for ever",
-    )
-    change.add_argument(
-        "--hold", type=utf8, metavar="TIME", help="how long a parked user keeps the ticket, as 30m"
-    )
-    change.add_argument(
-        "--claim",
-        type=utf8,
-        metavar="TIME",
-        help="how soon an admitted user must make a gated call, as 90s; 0: off",
-    )
-    change.add_argument(
-        "--max-session",
-        type=utf8,
-        metavar="TIME",
-        help="how long after admission a session ends, as 30m; 0: never",
-    )
-    change.add_argument(
-        "--rate", type=utf8, metavar="RATE", help="admissions at most, as 5/s, 120/m or 900/h; off: no limit"
-    )
-    change.add_argument(
-        "--history",
-        type=utf8,
-        metavar="TIME",
-        help="how long the room remembers what happened to a user after the end, as 1h; 0: not at all",
-    )
-    change.add_argument(
-        "--relineup",
-        type=utf8,
-        metavar="HOW",
-        help="lining up again puts a waiting user back, or lets keep the place",
-    )
-    change.add_argument(
-        "--max-waiting",
-        type=utf8,
-        metavar="N",
-        help="with so many users in line, parked and registered no other user joins the line; 0: no bound",
-    )
-    change.add_argument(
-        "--lineups-per-minute",
-        type=utf8,
-        metavar="N",
-        help="how often a user may line up in any 60 s; 0: no bound",
-    )
-    change.add_argument(
-        "--mode",
-        type=utf8,
-        metavar="MODE",
-        help="on; off: everyone is allowed in; observe: gates let everyone pass, and count",
-    )
-    change.add_argument(
-        "--opens-at",
-        type=utf8,
-        metavar="MOMENT",
-        help="before it the room takes no lineups, as 2026-12-01T20:00:00+09:00; off: no such moment",
-    )
-    change.add_argument(
-        "--closes-at", type=utf8, metavar="MOMENT", help="from it on the room takes no lineups; off: never"
-    )
+    for option, kind, explanation in _SET_OPTIONS:
+        change.add_argument(option, type=utf8, metavar=kind, help=explanation)
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
     return change
+
+
+def _add_users(kinds: Commands, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Adds ``room remove``, ``find`` and ``history``, and returns their parsers."""
+    remove = kinds.add_parser("remove", parents=[common], help="take slot or place away from a user")
+    remove.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
+    remove.set_defaults(run=_run, call=_remove)
+
+    find = kinds.add_parser(
+        "find", parents=[common], help="where a user stands, without counting as a sighting"
+    )
+    find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
+    find.set_defaults(run=_run, call=_find)
+
+    history = kinds.add_parser(
+        "history", parents=[common], help="what happened to a user, for example why the place was lost"
+    )
+    history.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
+    history.set_defaults(run=_run, call=_history)
+    return [remove, find, history]
+
+
+def _add_draw(kinds: Commands, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Adds ``room beacon`` and ``room draw``, and returns their parsers."""
+    beacon = kinds.add_parser(
+        "beacon",
+        parents=[common],
+        help="enter the public random value that a draw waits for, after the close",
+    )
+    beacon.add_argument("value", type=utf8, metavar="VALUE", help="exactly as it was published")
+    beacon.set_defaults(run=_run, call=_beacon)
+
+    draw = kinds.add_parser(
+        "draw",
+        parents=[common],
+        help="print what is published of a draw, as JSON; after the opening the file that verify reads",
+    )
+    draw.set_defaults(run=_run, call=_draw)
+    return [beacon, draw]
 
 
 def _add_doors(kinds: Commands, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
