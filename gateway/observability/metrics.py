@@ -9,10 +9,10 @@ from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from gateway.observability.instruments import Series
+from gateway.observability.families import ForwardingFamilies, VisitorFamilies
+from gateway.observability.instruments import LATENCY, Series
 from gateway.observability.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
 
-LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -49,42 +49,7 @@ class Metrics:
             "method",
             "status",
         )
-        self._upstream = make.latency(
-            "upstream_seconds", "Time until a service sent its response's head.", LATENCY, "route"
-        )
-        self._upstream_errors = make.counter(
-            "upstream_errors", "Calls a service did not answer.", "route", "code"
-        )
-        self._retries = make.counter(
-            "upstream_retries",
-            "Calls repeated by the filter Retry, by the status that the service sent or the code of the error.",
-            "route",
-            "reason",
-        )
-        self._retries_refused = make.counter(
-            "upstream_retries_refused", "Calls not repeated because the route's budget was spent.", "route"
-        )
-        self._breaker_states = make.gauge(
-            "circuit_breaker_state", "1 for the state that a circuit breaker is in.", "name", "state"
-        )
-        self._breaker_calls = make.counter(
-            "circuit_breaker_calls",
-            "Calls through circuit breakers: successful, failed, ignored, not_permitted.",
-            "name",
-            "kind",
-        )
-        self._fallbacks = make.counter("fallbacks", "Calls that a fallback answered.", "route")
-        self._rate_limits = make.counter(
-            "rate_limit_requests",
-            "Requests of routes that limit the rate: allowed, limited, no_key, or unchecked because Redis was away.",
-            "route",
-            "outcome",
-        )
-        self._ejections = make.counter(
-            "instances_ejected",
-            "Times an instance of a service was left out because it had failed.",
-            "service",
-        )
+        self._forwarding = ForwardingFamilies(make)
         self._rejections = make.tally(
             "rejections", "Requests that the gateway answered with an error of its own.", "code"
         ).counts
@@ -101,15 +66,7 @@ class Metrics:
             "name",
         )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
-        self._visitor_cookies = make.tally(
-            "visitor_cookies", "Cookies of visitors looked for or set.", "outcome"
-        ).counts
-        self._places_moved = make.counter(
-            "places_moved", "Places and slots that became another's: user or device.", "room", "to"
-        )
-        self._challenges = make.counter(
-            "challenges", "Questions about visitors to the service of a room's challenge.", "room", "outcome"
-        )
+        self._visitors = VisitorFamilies(make)
         self._operator_tokens = make.counter(
             "operator_tokens_rejected", "Calls to operators' endpoints with a token that is no operator's."
         )
@@ -178,49 +135,49 @@ class Metrics:
         """A service answered; ``seconds`` is the time until the head of its response."""
         series = self._by_route.get(route)
         if series is None:
-            series = self._by_route[route] = self._upstream.of(route)
+            series = self._by_route[route] = self._forwarding.upstream.of(route)
         series.observe(seconds)
 
     def upstream_error(self, route: str, code: str) -> None:
         """A service did not answer; ``code`` is that of the error."""
-        self._upstream_errors.labels(route, code).inc()
+        self._forwarding.upstream_errors.labels(route, code).inc()
 
     def retried(self, route: str, reason: str) -> None:
         """A call is repeated. ``reason``: the status that the service sent, or the code of the error."""
-        self._retries.labels(route, reason).inc()
+        self._forwarding.retries.labels(route, reason).inc()
 
     def retry_refused(self, route: str) -> None:
         """A call is not repeated, only because the route's budget is spent."""
-        self._retries_refused.labels(route).inc()
+        self._forwarding.retries_refused.labels(route).inc()
 
     def breaker_state(self, name: str, state: str) -> None:
         """A circuit breaker is in this state now."""
         for each in BREAKER_STATES:
-            self._breaker_states.labels(name, each).set(each == state)
+            self._forwarding.breaker_states.labels(name, each).set(each == state)
 
     def breaker_call(self, name: str, result: str) -> None:
         """A call through a circuit breaker ended, or was not permitted."""
-        self._breaker_calls.labels(name, result).inc()
+        self._forwarding.breaker_calls.labels(name, result).inc()
 
     def breaker_forgotten(self, name: str) -> None:
         """No route names this circuit breaker any more."""
         for state in BREAKER_STATES:
-            self._breaker_states.remove(name, state)
+            self._forwarding.breaker_states.remove(name, state)
         for result in BREAKER_RESULTS:
-            self._breaker_calls.remove(name, result)
+            self._forwarding.breaker_calls.remove(name, result)
 
     def fell_back(self, route: str) -> None:
         """A call of this route failed, and its fallback answers."""
-        self._fallbacks.labels(route).inc()
+        self._forwarding.fallbacks.labels(route).inc()
 
     def rate_limited(self, route: str, outcome: str) -> None:
         """A request of a route that limits the rate was ``allowed``, ``limited``, refused for want of a key
         (``no_key``), or passed ``unchecked``."""
-        self._rate_limits.labels(route, outcome).inc()
+        self._forwarding.rate_limits.labels(route, outcome).inc()
 
     def ejected(self, service: str) -> None:
         """An instance of this service is left out because it has failed."""
-        self._ejections.labels(service).inc()
+        self._forwarding.ejections.labels(service).inc()
 
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
@@ -244,15 +201,15 @@ class Metrics:
 
     def visitor_cookie(self, outcome: str) -> None:
         """A visitor's cookie was looked for or set: see ``VisitorCookies``."""
-        self._visitor_cookies[outcome] += 1
+        self._visitors.cookies[outcome] += 1
 
     def place_moved(self, room: str, to: str) -> None:
         """A visitor's place or slot became that of a ``user``, or moved to another ``device``."""
-        self._places_moved.labels(room, to).inc()
+        self._visitors.places_moved.labels(room, to).inc()
 
     def challenge(self, room: str, outcome: str) -> None:
         """The service of a room's challenge was asked about a visitor: ``passed``, ``refused`` or ``failed``."""
-        self._challenges.labels(room, outcome).inc()
+        self._visitors.challenges.labels(room, outcome).inc()
 
     def operator_token_rejected(self) -> None:
         """A call to an operators' endpoint had a token that is no operator's."""

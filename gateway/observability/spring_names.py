@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.observability.instruments import LatencyHistogram, Series
-from gateway.observability.metrics import LATENCY, METHODS
+from gateway.observability.instruments import LATENCY, LatencyHistogram, Series
+from gateway.observability.metrics import METHODS
 
 MAX_SECONDS: Final = 60.0
 """``…_max`` is the longest duration of a period of one to two times this length, as in Micrometer."""
