@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 CONSTRAINTS := constraints.txt
+HELM := helm
 # The versions of that file and no others, also for what builds the package: pip before 25.3 reads the first variable for
 # that, later ones the second. setuptools warns of every editable installation.
 INSTALL := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) PYTHONWARNINGS=ignore \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint types docs hooks release-check constraints clean
+.PHONY: help demo test soak bench lint types docs screenshots hooks page-assets release-check constraints manifests clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -48,9 +49,22 @@ docs: $(STAMP) ## Build the documentation as a site, in site/
 	$(INSTALL) --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
 
+screenshots: $(STAMP) ## Make the pictures of README.md anew, with Chromium
+	$(BIN)/python -m tests.browser.screenshots
+
 hooks: $(STAMP) ## Look at each commit before it is made
 	$(INSTALL) --editable '.[contribute]'
 	$(BIN)/pre-commit install
+
+page-assets: $(STAMP) ## Keep this release's files of the waiting page for the next release
+	$(BIN)/python -c 'from pathlib import Path; from gateway.pages.waiting_page.assets import keep_for_next_release; \
+		print(*keep_for_next_release(Path("gateway/pages/waiting_page/assets")), sep="\n")'
+
+# Helm 3 and 4 write the same objects.
+manifests: ## Write deploy/kubernetes/gateway.yaml from the chart (make manifests HELM=/path/of/helm)
+	{ printf '# %s\n' 'The chart deploy/helm with its default values: made by `make manifests`, and never edited. To change something, lay a' \
+		'kustomization over this folder, or use the chart.'; \
+		$(HELM) template waiting-room-gateway deploy/helm --namespace waiting-room; } >deploy/kubernetes/gateway.yaml
 
 release-check: $(STAMP) ## Build sdist and wheel, check them, and install each alone
 	$(INSTALL) --editable '.[release]'

@@ -22,16 +22,20 @@ from benchmarks.report import Table
 
 NAMES = {
     "forward": "a small answer through the gateway, a plain proxy, and known ones",
+    "forward-auth": "decisions about calls that another proxy describes, beside nginx's auth_request",
     "large": "an answer of 1 MiB through the same: CPU, and the memory of the gateway",
     "latency": "how late answers come at half of what Caddy can take, through the same",
     "calls": "function calls and time of one request inside the gateway, without sockets",
+    "pages": "the page of a person who waits, beside the status in JSON",
     "lineup": "people who arrive, each with a token never seen before",
     "scale": "a million waiting beside a thousand",
     "scripts": "the Lua scripts beside those of an earlier version (--against)",
+    "instructions": "the same scripts in instructions of the processor, by valgrind (--against)",
     "streams": "many streams at one gateway: memory, opening, a turn of status updates, stalls",
     "fanout": "one frame to each of many streams",
     "overload": "twice as many newcomers as can be taken, and those who are in beside them",
     "opening": "the opening of a room with 100,000 registered users",
+    "rooms": "1,000 rooms of which 20 are busy, beside 25 busy rooms",
     "freed_slot": "from a freed slot to ALLOWED_IN at the stream of the next",
 }
 
@@ -42,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure, as ratios within one run. Everything is started here, on loopback, and ended.",
-        epilog="\n".join(f"  {name:12} {what}" for name, what in NAMES.items()),
+        epilog="\n".join(f"  {name:13} {what}" for name, what in NAMES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure (all)")
@@ -68,7 +72,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="forward: no table, but where the gateway's time goes, to FILE (profile-forward.txt)",
     )
-    add("--against", type=Path, metavar="FOLDER", help="scripts: an earlier version's lua_scripts")
+    add(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="scripts, instructions: an earlier version's lua_scripts",
+    )
     add("--json", type=Path, metavar="FILE", help="the tables for machines, too")
     return parser
 
@@ -116,7 +125,7 @@ def machine() -> dict[str, Any]:
 
 def _run(name: str, options: Options) -> list[Table]:
     # Each only when asked for: they import what they measure.
-    module = importlib.import_module(f"benchmarks.{name}")
+    module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
     tables: list[Table] = module.run(options)
     return tables
 

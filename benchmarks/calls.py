@@ -23,8 +23,9 @@ from benchmarks.options import Options
 from benchmarks.processes import Unavailable, free_port
 from benchmarks.report import Table
 from gateway.app import POOL, create_app
+from gateway.forward_auth import AUTHORIZE
 from gateway.observability.logging import NullSink, logging_to
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 from gateway.serve import COLLECT_AFTER, runner_of
 from gateway.server.connection import Guard
 from gateway.settings.model import Settings
@@ -33,6 +34,7 @@ _ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 100\r\n"
     b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: upstream\r\n\r\n" + b"x" * 100
 )
+_PROXY = "127.0.0.2"
 _LOTS, _LOT = 150, 100
 _COUNTED = 1000
 _PATIENCE_SECONDS = 10.0
@@ -41,12 +43,13 @@ _PATIENCE_SECONDS = 10.0
 class _Transport(asyncio.Transport):
     """Counts what is written, and drops it."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str = "127.0.0.1") -> None:
         super().__init__()
         self.written = 0
+        self._peer = peer
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("127.0.0.1", 40_000) if name == "peername" else default
+        return (self._peer, 40_000) if name == "peername" else default
 
     def write(self, data: Any) -> None:
         self.written += 1
@@ -66,7 +69,7 @@ class _Transport(asyncio.Transport):
 
 
 def run(options: Options) -> list[Table]:
-    """Measure a public call, a call with a token that is known, and a call that lacks its token."""
+    """Measure a public call, calls with and without a token, and what another proxy asks."""
     with (
         tempfile.TemporaryDirectory(prefix="gw-bench-") as folder,
         tokens.jwks() as jwks,
@@ -88,6 +91,7 @@ async def _measure(folder: Path, jwks: str) -> list[list[Any]]:
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
         "ZIPKIN_ENDPOINT": "",
         "OVERLOAD_LAG_MS": "0",
+        "TRUSTED_PROXIES": _PROXY,
         # Nothing is closed for being idle.
         "PROXY_KEEP_ALIVE_SECONDS": "600",
     }
@@ -97,27 +101,27 @@ async def _measure(folder: Path, jwks: str) -> list[list[Any]]:
         running = runner_of(app)
         await running.setup()
         try:
-            client = _Transport()
-            guard = Guard(running.server)  # type: ignore[arg-type]
+            client, proxy = _Transport(), _Transport(_PROXY)
+            guard, asked = (Guard(running.server) for _ in range(2))  # type: ignore[arg-type]
             guard.connection_made(client)
+            asked.connection_made(proxy)
             service = await _service(app[POOL], port)
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECT_AFTER)
             bearer = f"Authorization: Bearer {token}\r\n"
+            described = f"X-Forwarded-Method: GET\r\nX-Forwarded-Uri: {gateways.OWN}\r\n"
+            at_once: Callable[[bytes], None] = lambda _: None  # noqa: E731 - without a service
             cases = (
-                ("public GET", gateways.PUBLIC, "", service.data_received),
-                ("GET with a known token", gateways.OWN, bearer, service.data_received),
-                ("GET that lacks its token: 401", gateways.OWN, "", lambda _: None),
+                ("public GET", guard, client, gateways.PUBLIC, "", service.data_received),
+                ("GET with a known token", guard, client, gateways.OWN, bearer, service.data_received),
+                ("GET that lacks its token: 401", guard, client, gateways.OWN, "", at_once),
+                ("authorize, a known token", asked, proxy, AUTHORIZE, bearer + described, at_once),
+                ("authorize, no token: 401", asked, proxy, AUTHORIZE, described, at_once),
             )
             return [
-                [
-                    name,
-                    *await _cost(
-                        guard, client, f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{header}\r\n", then
-                    ),
-                ]
-                for name, path, header, then in cases
+                [name, *await _cost(by, at, f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{header}\r\n", then)]
+                for name, by, at, path, header, then in cases
             ]
         finally:
             await running.cleanup()

@@ -10,19 +10,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.load import Load, Order
+from benchmarks.options import Options
 from benchmarks.processes import Cores, Unavailable, cpu_seconds
-from benchmarks.report import Sample
+from benchmarks.report import Row, Sample
 
 _WRK_SCRIPT = """
 local requests, at = {}, 0
 function init(arguments)
+  local headers = {}
+  for name, value in pairs(wrk.headers) do headers[name] = value end
   for token in io.lines(arguments[1]) do
-    requests[#requests + 1] = wrk.format(arguments[2], arguments[3], {Authorization = "Bearer " .. token})
+    headers.Authorization = "Bearer " .. token
+    requests[#requests + 1] = wrk.format(arguments[2], arguments[3], headers, wrk.body)
   end
 end
 function request()
@@ -30,6 +34,7 @@ function request()
   return requests[at]
 end
 """
+_WARM_UP_SECONDS = 1.0
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
@@ -46,6 +51,8 @@ def measure(order: Order, watched: Watched, cores: Cores, *, own: bool = False) 
 
     Raises Unavailable when the load breaks off.
     """
+    if order.tls and (own or not has_wrk()):
+        raise Unavailable("wrk is needed for TLS")
     cpu, redis = cpu_seconds(watched.pid), _redis_cpu(watched)
     result = by_ourselves(order, cores) if own or order.count or not has_wrk() else by_wrk(order, cores)
     return Sample(
@@ -72,15 +79,17 @@ def by_wrk(order: Order, cores: Cores) -> Load:
     """The load of wrk, in one thread. It takes whole seconds only. Raises Unavailable."""
     seconds = max(1, math.ceil(order.seconds))
     command = ["wrk", "-t1", f"-c{order.connections}", f"-d{seconds}s", "--latency"]
-    url = f"http://127.0.0.1:{order.port}{order.path}"
+    command += [part for line in order.headers for part in ("-H", line)]
+    url = f"{'https' if order.tls else 'http'}://127.0.0.1:{order.port}{order.path}"
+    body = f'wrk.body = string.rep("x", {order.body_bytes})\n' if order.body_bytes else ""
     with tempfile.TemporaryDirectory(prefix="gw-wrk-") as folder:
         script, tokens = Path(folder, "load.lua"), Path(folder, "tokens")
         if order.tokens:
-            script.write_text(_WRK_SCRIPT)
+            script.write_text(body + _WRK_SCRIPT)
             tokens.write_text("\n".join(order.tokens))
             command += ["-s", str(script), url, "--", str(tokens), order.method, order.path]
         else:
-            script.write_text(f'wrk.method = "{order.method}"\n')
+            script.write_text(f'{body}wrk.method = "{order.method}"\n')
             command += ["-s", str(script), url]
         return parse_wrk(_run(command, cores, seconds))
 
@@ -102,6 +111,32 @@ def parse_wrk(text: str) -> Load:
 def _latency(text: str, percent: int) -> float:
     found = re.search(rf"\b{percent}%\s+([\d.]+)(us|ms|s|m)\b", text)
     return float(found[1]) * _UNITS[found[2]] if found else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row and how it is measured."""
+
+    row: Row
+    order: Order
+    watched: Watched
+
+
+def warm_up(order: Order) -> Order:
+    """The same load for a second."""
+    return replace(order, seconds=_WARM_UP_SECONDS)
+
+
+def measure_in_rounds(cases: Sequence[Case], options: Options, cores: Cores) -> None:
+    """Measure one row after the other, all of them once a round, so that each round sees the same machine.
+
+    The first round warms up and does not count."""
+    for number in range(options.rounds + 1):
+        for case in cases:
+            order = case.order if number else warm_up(case.order)
+            sample = measure(order, case.watched, cores, own=options.own_load)
+            if number:
+                case.row.samples.append(sample)
 
 
 def _redis_cpu(watched: Watched) -> float:

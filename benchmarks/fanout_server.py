@@ -42,6 +42,10 @@ class Waiting:
     estimated_wait: float = 55.0
     expires_in: float = 0.0
     paused: bool = False
+    wait_range: tuple[float, float] | None = None
+    unlikely: bool = False
+    notice: None = None
+    claim_by: int = 0
 
 
 class Room:
@@ -60,10 +64,17 @@ class Room:
 class Renderer:
     """Renders a status as the gateway does, and what is not measured as simply as can be."""
 
-    def status(self, state: Waiting) -> str:
-        return status_json('"default"', state)
+    personal = False
 
-    def allowed_in(self, expires_in: float, locale: str) -> dict[str, object]:
+    def status(self, state: Waiting, languages: str, reason: str = "") -> str:
+        return status_json('"default"', state, languages, reason)
+
+    def notice(self, languages: str) -> str:
+        return "{}"
+
+    def allowed_in(
+        self, expires_in: float, locale: str, user: str, ticket: int, claim_by: int = 0
+    ) -> dict[str, object]:
         return {"message": locale, "room": "default", "expiresInSeconds": int(expires_in)}
 
     def error(self, code: str, reason: str | None, locale: str) -> dict[str, object]:

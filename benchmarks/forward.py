@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import fleet, gateways, profiling, servers, tokens
-from benchmarks.drive import Watched, measure
+from benchmarks import fleet, forward_variants, gateways, profiling, servers, tokens
+from benchmarks.drive import Case, measure, measure_in_rounds, warm_up
 from benchmarks.load import Order
 from benchmarks.options import Options
 from benchmarks.processes import Cores, Process
@@ -17,16 +15,6 @@ from benchmarks.report import Row, Table, Target, rate_table
 WITHOUT_FAST_PATH = f"{fleet.EVERYTHING}, FAST_PATH=false"
 _TARGET = Target(fleet.EVERYTHING, 1.3)
 _USERS = 1000
-_WARM_UP_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A row and how it is measured."""
-
-    row: Row
-    order: Order
-    watched: Watched
 
 
 def run(options: Options) -> list[Table]:
@@ -57,13 +45,14 @@ def run(options: Options) -> list[Table]:
                     WITHOUT_FAST_PATH, reference.port, reference.watched, gateways.GATED, signed
                 )
                 cases.append(_case(options, way))
-                _measure(cases, options, cores)
+                measure_in_rounds(cases, options, cores)
             rows = [case.row for case in cases]
             rows += [Row(name, skipped=reason) for name, reason in up.skipped.items()]
-            return [rate_table(_title(options), rows, fleet.PLAIN, _TARGET)]
+            table = rate_table(_title(options), rows, fleet.PLAIN, _TARGET)
+    return [table, *forward_variants.run(options)]
 
 
-def _case(options: Options, member: fleet.Member) -> _Case:
+def _case(options: Options, member: fleet.Member) -> Case:
     order = Order(
         member.port,
         "GET",
@@ -72,24 +61,14 @@ def _case(options: Options, member: fleet.Member) -> _Case:
         seconds=options.seconds,
         tokens=tuple(member.tokens),
     )
-    return _Case(Row(member.name), order, member.watched)
-
-
-def _measure(cases: list[_Case], options: Options, cores: Cores) -> None:
-    """One row after the other, all of them once a round, so that each round sees the same machine."""
-    for number in range(options.rounds + 1):
-        for case in cases:
-            order = case.order if number else _warm_up(case.order)
-            sample = measure(order, case.watched, cores, own=options.own_load)
-            if number:
-                case.row.samples.append(sample)
+    return Case(Row(member.name), order, member.watched)
 
 
 def _profiled(
-    options: Options, cores: Cores, case: _Case, profiler: profiling.Profiler, gateway: Process
+    options: Options, cores: Cores, case: Case, profiler: profiling.Profiler, gateway: Process
 ) -> Table:
     """What the gateway does while it forwards with everything on."""
-    measure(_warm_up(case.order), case.watched, cores, own=options.own_load)
+    measure(warm_up(case.order), case.watched, cores, own=options.own_load)
     with profiler.watching(gateway.pid, case.order.seconds, cores):
         sample = measure(case.order, case.watched, cores, own=options.own_load)
     gateway.end()
@@ -97,10 +76,6 @@ def _profiled(
     assert options.profile is not None
     options.profile.write_text(text + "\n", encoding="utf-8")
     return Table(f"profile of {case.row.name}, in {options.profile}", (), (), text.splitlines())
-
-
-def _warm_up(order: Order) -> Order:
-    return dataclasses.replace(order, seconds=_WARM_UP_SECONDS)
 
 
 def _title(options: Options) -> str:

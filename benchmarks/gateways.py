@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,7 @@ from benchmarks.load import Order
 from benchmarks.processes import Cores, Process, Unavailable, await_true, children, pin, started
 from gateway.waiting_room.redis.embedded import find_server
 
-_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on https?://127\.0\.0\.1:(\d+)")
 GATED = "/api/v1/reservation-seats/1"
 OWN = "/api/v1/user/me"
 PUBLIC = "/api/v1/products/1"
@@ -49,13 +49,14 @@ def gateway(
     redis_url: str = "embedded",
     prefix: Sequence[str] = (),
     program: Sequence[str] = ("-m", "gateway", "serve"),
+    rooms: Mapping[str, object] | None = None,
     **settings: object,
 ) -> Iterator[Gateway]:
     """``python -m gateway serve``: access log, metrics, token check and gate as shipped.
 
     ``upstream`` is the port of the one service behind all routes. An embedded Redis runs with the load, not on the
-    gateway's core. ``prefix`` goes behind the Python (a profiler, say), ``program`` behind that; ``settings`` are named
-    in lower case.
+    gateway's core. ``prefix`` goes behind the Python (a profiler, say), ``program`` behind that; ``rooms`` are those of
+    the route file, and ``settings`` are named in lower case.
     """
     folder.mkdir(parents=True, exist_ok=True)
     environ = {
@@ -63,7 +64,7 @@ def gateway(
         "SERVER_PORT": "0",
         "REDIS_URL": redis_url,
         "EMBEDDED_REDIS_DIR": str(folder / "redis"),
-        "ROUTES_FILE": str(routes_file(folder, upstream)),
+        "ROUTES_FILE": str(routes_file(folder, upstream, rooms)),
         "JWT_JWKS_URI": jwks,
         # There is no registry and no collector of traces beside a benchmark.
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
@@ -86,11 +87,24 @@ def gateway(
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, cores: frozenset[int]) -> Iterator[Redis]:
-    """A Redis on a unix socket, without persistence; yields a client that answers."""
+def redis_server(folder: Path, cores: frozenset[int], under: Sequence[str] = ()) -> Iterator[Redis]:
+    """A Redis on a unix socket, without persistence; yields a client that answers.
+
+    ``under``: a command that runs it, such as a profiler."""
     folder.mkdir(parents=True, exist_ok=True)
     socket = folder / "redis.sock"
-    command = [find_server(), "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
+    command = [
+        *under,
+        find_server(),
+        "--port",
+        "0",
+        "--unixsocket",
+        socket,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     with started(command, cores=cores, folder=folder, log=folder / "redis.log") as process:
         client = Redis.from_url(f"unix://{socket}", socket_timeout=120)
 
@@ -107,28 +121,35 @@ def redis_server(folder: Path, cores: frozenset[int]) -> Iterator[Redis]:
             client.close()
 
 
-def admit(base: Gateway, tokens: Sequence[str], cores: Cores, *, connections: int = 16) -> None:
-    """Line everybody up once; over one connection in their order. Raises Unavailable if somebody was refused."""
+def admit(
+    base: Gateway, tokens: Sequence[str], cores: Cores, *, cookies: Sequence[str] = (), connections: int = 16
+) -> None:
+    """Line everybody up once, by tokens or by cookies; over one connection in their order. Raises Unavailable if
+    somebody was refused."""
+    count = len(tokens) + len(cookies)
     order = Order(
         base.port,
         "POST",
         "/api/v1/queue/lineup",
         seconds=120,
         tokens=tokens,
-        count=len(tokens),
+        cookies=cookies,
+        count=count,
         connections=connections,
     )
     result = by_ourselves(order, cores)
-    if result.failed or result.answers != len(tokens):
-        raise Unavailable(f"{result.failed} lineups of {len(tokens)} were refused: {base.process.tail()}")
+    if result.failed or result.answers != count:
+        raise Unavailable(f"{result.failed} lineups of {count} were refused: {base.process.tail()}")
 
 
-def routes_file(folder: Path, upstream: int) -> Path:
+def routes_file(folder: Path, upstream: int, rooms: Mapping[str, object] | None = None) -> Path:
     """The routes as shipped, all services at ``upstream``. Gated are GETs too, so that all rows of a table send
     the same requests."""
     routes = yaml.safe_load(files("gateway").joinpath("routes.yaml").read_text(encoding="utf-8"))
     routes["services"] = {name: [f"http://127.0.0.1:{upstream}"] for name in routes["services"]}
     routes["gates"][0]["calls"].append("GET /api/v1/reservation-seats/**")
+    if rooms is not None:
+        routes["rooms"] = dict(rooms)
     file = folder / "routes.yaml"
     file.write_text(yaml.safe_dump(routes))
     return file

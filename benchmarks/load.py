@@ -29,7 +29,9 @@ class Order:
     """What to send: ``method`` and ``path`` to 127.0.0.1:``port``, over ``connections``, for ``seconds``.
 
     ``tokens`` are used in turn as Bearer tokens; without any, no token is sent. ``count`` bounds the number of
-    requests (0: by time alone).
+    requests (0: by time alone). ``headers`` are further lines of each request. ``cookies`` are used in turn as tokens
+    are, in requests of an own page; wrk sends none. Each request has a body of ``body_bytes``. With ``tls`` only wrk
+    can be used.
     """
 
     port: int
@@ -39,6 +41,10 @@ class Order:
     seconds: float = 3.0
     tokens: Sequence[str] = ()
     count: int = 0
+    headers: Sequence[str] = ()
+    cookies: Sequence[str] = ()
+    body_bytes: int = 0
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,19 @@ def answer_size(data: bytes) -> int | None:
 
 
 def requests(order: Order) -> list[bytes]:
-    """The requests of an order, each as it is sent: one for each token."""
+    """The requests of an order, each as it is sent: one for each token or cookie."""
     head = f"{order.method} {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\n"
     if order.method not in {"GET", "HEAD"}:
-        head += "Content-Length: 0\r\n"
+        head += f"Content-Length: {order.body_bytes}\r\n"
+    head += "".join(f"{line}\r\n" for line in order.headers)
+    if order.cookies:
+        return [
+            f"{head}Sec-Fetch-Site: same-origin\r\nCookie: {each}\r\n\r\n".encode() for each in order.cookies
+        ]
+    body = b"x" * order.body_bytes
     if not order.tokens:
-        return [f"{head}\r\n".encode()]
-    return [f"{head}Authorization: Bearer {token}\r\n\r\n".encode() for token in order.tokens]
+        return [f"{head}\r\n".encode() + body]
+    return [f"{head}Authorization: Bearer {token}\r\n\r\n".encode() + body for token in order.tokens]
 
 
 class _Run:

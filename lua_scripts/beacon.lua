@@ -15,6 +15,7 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include place
@@ -25,7 +26,7 @@ local draw, audit, value, by, why = KEYS[19], KEYS[20], ARGV[5], ARGV[6], ARGV[7
 local NO_DRAW, ACCEPTED, TOO_EARLY, KNOWN = 0, 1, 2, 3
 
 do
-  local wrong = unsound_audit(audit, by) or wrong_type(draw, 'hash')
+  local wrong = unsound_audit(audit, by) or wrong_type(draw, 'HLEN')
   if wrong then
     return wrong
   end

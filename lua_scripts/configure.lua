@@ -6,6 +6,7 @@
 -- ARGV[5]  follow     as in sweep.lua
 -- ARGV[6]  follow_ms  as in sweep.lua
 -- ARGV[7]  starting   '1': the instance has just started; '0': it goes on with other limits
+-- ARGV[8]  make_until  a room that was not there may be made until this moment (ms); '': at any time
 --
 -- Returns  {summary, {capacity before, duration_ms before, 'override' or ''}}; before: -1 if there was none
 -- Publishes ADMITTED for each user promoted.
@@ -17,8 +18,10 @@
 -- restarts with the same limits changes nothing, and an operator's override stands until it is lifted. This is the
 -- first call of an instance, so it checks for an older system before it promotes any user.
 --
+--- @all
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -31,10 +34,10 @@
 --- @include older
 --- @include summary
 local watch = KEYS[19]
-local follow, follow_ms, starting = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
+local follow, follow_ms, starting, make_until = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8]
 
 do
-  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept() or wrong_type_of_history()
+  local wrong = wrong_type(watch, 'HLEN') or wrong_type_of_kept(true) or wrong_type_of_history()
   if wrong then
     return wrong
   end
@@ -51,9 +54,12 @@ do
   if not sound_rules(default_rules) then
     return bad_argument('default_rules')
   end
+  if make_until ~= '' and not stored_limits[1] and now > (limit(make_until, 0) or 0) then
+    return redis.error_reply('NO_SUCH_ROOM')
+  end
 end
 
-local override = redis.call('HGET', settings, 'override')
+local stands = overrides()
 
 local function declare(field, given)
   local declared = 'declared_' .. field
@@ -62,7 +68,7 @@ local function declare(field, given)
     return false
   end
   write('HSET', settings, declared, text)
-  if override ~= '1' then
+  if not stands[field] then
     write('HSET', settings, field, text)
     return true
   end
@@ -87,6 +93,6 @@ return {
   {
     stored_capacity or -1,
     stored_duration or -1,
-    override == '1' and 'override' or '',
+    (stands.capacity or stands.duration_ms) and 'override' or '',
   },
 }

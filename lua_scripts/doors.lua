@@ -13,8 +13,10 @@
 -- A closed room goes on admitting the users in line. Reopening undoes closing and selling out, and does not lift a pause;
 -- users who lost their places by then don't get them back. Users who are allowed in stay in any case.
 --
+--- @all
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -29,7 +31,7 @@
 local audit, act, till, by, why = KEYS[19], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 do
-  local wrong = unsound_audit(audit, by) or wrong_type_of_kept()
+  local wrong = unsound_audit(audit, by) or wrong_type_of_kept(true)
   if wrong then
     return wrong
   end

@@ -4,6 +4,7 @@
 -- KEYS     those of a room, see includes/room.lua
 -- KEYS[19] instances  zset, see beat.lua
 -- KEYS[20] there      set: users with an open stream at the dead instance
+-- KEYS[21] several    hash: their numbers of streams, see presence.lua
 -- ARGV[5]  dead       the instance's id
 -- ARGV[6]  dead_ms    as in beat.lua; an instance that is alive again is left alone
 --
@@ -12,17 +13,18 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include place
 --- @include opening
 --- @include presence
 --- @include summary
-local instances, there = KEYS[19], KEYS[20]
+local instances, there, several = KEYS[19], KEYS[20], KEYS[21]
 local dead, dead_ms = ARGV[5], tonumber(ARGV[6])
 
 do
-  local wrong = wrong_type(instances, 'zset') or wrong_type(there, 'set')
+  local wrong = wrong_type(instances, 'ZCARD') or wrong_type(there, 'SCARD') or wrong_type(several, 'HLEN')
   if wrong then
     return wrong
   end
@@ -44,6 +46,7 @@ for _, user in ipairs(users) do
 end
 local finished = redis.call('EXISTS', there) == 0
 if finished then
+  redis.call('UNLINK', several)
   redis.call('ZREM', instances, dead)
 end
 return { summary(false), finished and 0 or 1 }

@@ -9,6 +9,7 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include place
@@ -17,7 +18,7 @@
 local draw = KEYS[19]
 
 do
-  local wrong = wrong_type(draw, 'hash')
+  local wrong = wrong_type(draw, 'HLEN')
   if wrong then
     return wrong
   end

@@ -14,8 +14,10 @@
 --
 -- What the first gateway brings holds, and another one changes nothing. What was published of the last draw is dropped.
 --
+--- @all
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include place
@@ -25,7 +27,7 @@ local draw, drawn, order, secret, commitment = KEYS[19], KEYS[20], ARGV[5], ARGV
 local salt_key, beacon = ARGV[8], ARGV[9]
 
 do
-  local wrong = wrong_type(registered, 'zset') or wrong_type(draw, 'hash') or wrong_type(drawn, 'string')
+  local wrong = wrong_type(registered, 'ZCARD') or wrong_type(draw, 'HLEN') or wrong_type(drawn, 'STRLEN')
   if wrong then
     return wrong
   end

@@ -15,6 +15,7 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -57,7 +58,7 @@ end
 
 local function free_slot(user, left, count)
   end_session(user, left)
-  done[count] = done[count] + 1
+  done[count] = (done[count] or 0) + 1
   note_end(user, count)
   promote()
 end
@@ -76,7 +77,7 @@ local function give_up(what, user)
       free_slot(user, left, counted)
     else
       hand_over(user, left)
-      done[counted] = done[counted] + 1
+      done[counted] = (done[counted] or 0) + 1
       note_end(user, counted)
     end
     return LEFT_SLOT
@@ -84,8 +85,8 @@ local function give_up(what, user)
   -- The place before the slot: otherwise a user whose session has expired could be promoted into that same slot.
   local ticket = what ~= 'slot' and leave_line(user)
   if ticket then
-    forget_missed(user)
-    done[counted] = done[counted] + 1
+    forget_place(user)
+    done[counted] = (done[counted] or 0) + 1
     note_end(user, counted, ticket)
     tell(reason, { { user, ticket } })
   end
@@ -97,7 +98,7 @@ end
 
 -- The state of a user who has a place, for the audit.
 local function state_before(user)
-  if rule.opening and is_registered(user, redis.call('ZSCORE', line, user)) then
+  if rule.opening and is_registered(user, (place_of(user))) then
     return 'REGISTERED'
   end
   return redis.call('ZSCORE', parked, user) and 'PARKED' or 'WAITING'

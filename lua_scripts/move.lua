@@ -16,8 +16,10 @@
 -- close of a pre-queue on its entries can't change hands, and until the room is open their users keep the places that
 -- they are given.
 --
+--- @all
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -32,7 +34,7 @@ local draw, from, to = KEYS[19], ARGV[5], ARGV[6]
 local NOTHING, MOVED, LATER = 0, 1, 2
 
 do
-  local wrong = wrong_type_of_kept() or rule.opening and wrong_type(draw, 'hash')
+  local wrong = wrong_type_of_kept(true) or rule.opening and wrong_type(draw, 'HLEN')
   if wrong then
     return wrong
   end
@@ -49,7 +51,7 @@ local function bring_up_to_date(user)
   local left = session_left(user)
   if left and left <= 0 and may_free() then
     end_session(user, left)
-    done.expired = done.expired + 1
+    done.expired = (done.expired or 0) + 1
     happened(user, 'EXPIRED')
     promote()
   end
@@ -83,26 +85,30 @@ local function move_slot()
   for _, key in ipairs({ activity, since, claims, tickets, missed }) do
     move_entry(key)
   end
+  local lane = lane_of(from)
   settle(to, session_left(to))
+  if lanes then
+    leave_lane(from)
+    assign_lane(to, lane.name)
+  end
   happened(to, 'MOVED', nil, 'TRANSFER')
 end
 
 -- ticket: of from, as text.
 local function move_place(ticket)
-  local own = redis.call('ZSCORE', line, to)
+  local own, lane = place_of(to), lane_of(from)
   if rule.opening then
     withdraw(to)
   end
-  redis.call('ZREM', line, from)
+  take_out(from)
+  leave_lane(from)
   redis.call('ZREM', absent, from)
-  if own then
-    waiting = waiting - 1
-  end
   if own and tonumber(own) < tonumber(ticket) then
     redis.call('ZREM', missed, from)
     return
   end
-  write('ZADD', line, as_ticket(ticket), to)
+  take_out(to)
+  put_in_lane(lanes and assign_lane(to, lane.name) or whole, to, as_ticket(ticket))
   move_entry(missed)
   happened(to, 'MOVED', ticket, 'TRANSFER')
 end
@@ -112,12 +118,20 @@ local function move_registration(slot_of_to)
   if not rule.opening or rule.opening.phase ~= 'gathering' or not is_registered(from) then
     return false
   end
-  local place = redis.call('ZSCORE', line, to)
+  local place, lane = place_of(to), lane_of(from)
   local own = is_registered(to, place) and redis.call('ZSCORE', registered, to)
   if slot_of_to or place or own and tonumber(own) < tonumber(redis.call('ZSCORE', registered, from)) then
     withdraw(from)
+    leave_lane(from)
   else
+    if own then
+      count_registered(to, -1)
+    end
     move_entry(registered)
+    leave_lane(from)
+    if lanes then
+      assign_lane(to, lane.name)
+    end
   end
   tell('MOVED', { { from, '0' } })
   return true
@@ -125,7 +139,7 @@ end
 
 -- Whether to is to be put in line by the opening, ahead of a user with this ticket.
 local function has_better_registration(ticket)
-  return rule.under_way and tonumber(ticket) > rule.opening.base and is_registered(to, redis.call('ZSCORE', line, to))
+  return rule.under_way and tonumber(ticket) > rule.opening.base and is_registered(to, (place_of(to)))
 end
 
 local function count()
@@ -135,7 +149,7 @@ local function count()
 end
 
 local function move()
-  local slot, ticket = live(from), redis.call('ZSCORE', line, from)
+  local slot, ticket = live(from), place_of(from)
   if rule.under_way and not slot and is_registered(from, ticket) then
     return LATER
   end
@@ -151,13 +165,14 @@ local function move()
     else
       hand_over(from, slot)
     end
-    done.left = done.left + 1
+    done.left = (done.left or 0) + 1
   elseif slot then
     move_slot()
   elseif ticket then
     if slot_of_to or has_better_registration(ticket) then
       leave_line(from)
       redis.call('ZREM', missed, from)
+      leave_lane(from)
     else
       move_place(ticket)
     end
@@ -175,15 +190,15 @@ local function answer()
   if left then
     return answer_inside(ALLOWED_IN, left, claim_by(to))
   end
-  local ticket = redis.call('ZSCORE', line, to)
+  local ticket, lane = place_of(to)
   if rule.opening and is_registered(to, ticket) then
-    return registration(redis.call('HGET', draw, 'salt_key') or '')
+    return registration(to, redis.call('HGET', draw, 'salt_key') or '')
   end
   if not ticket then
     return answer_none()
   end
   sighted(to)
-  return answer_waiting(as_ticket(ticket), position_of(to))
+  return answer_waiting(lane, ticket, position_in(lane, to))
 end
 
 bring_up_to_date(from)

@@ -17,8 +17,10 @@
 -- Steps may be repeated, by any gateway and in any order: only the one that continues where the last one ended does
 -- anything. Users who have left are skipped, and their tickets are not given. Users count as seen at the opening.
 --
+--- @all
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -34,8 +36,8 @@ local FIRST_PAIR = 9
 local opening = rule.opening
 
 do
-  local wrong = wrong_type(draw, 'hash') or wrong_type(drawn, 'string') or wrong_type(watch, 'hash')
-    or wrong_type_of_kept()
+  local wrong = wrong_type(draw, 'HLEN') or wrong_type(drawn, 'STRLEN') or wrong_type(watch, 'HLEN')
+    or wrong_type_of_kept(true)
   if wrong then
     return wrong
   end
@@ -55,12 +57,33 @@ if opening.placed ~= first then
   return { summary(false), opening.placed }
 end
 
+-- pairs_of: ticket and user in turn. Returns how many users were not in line before. A user whom an older system has lined up
+-- keeps the lower ticket.
+local function place_in_lanes(pairs_of)
+  local by_lane, added = {}, 0
+  for at = 1, #pairs_of, 2 do
+    local lane = lane_of(pairs_of[at + 1])
+    local own = by_lane[lane] or {}
+    by_lane[lane] = own
+    own[#own + 1], own[#own + 2] = pairs_of[at], pairs_of[at + 1]
+  end
+  for lane, own in pairs(by_lane) do
+    local more = write('ZADD', lane.key, 'LT', unpack(own))
+    waiting, lane.size, added = waiting + more, lane.size + more, added + more
+    count_registered(own[2], -#own / 2)
+  end
+  return added
+end
+
 local function place_users()
   local users, entries = {}, {}
   for at = FIRST_PAIR, #ARGV, 2 do
     users[#users + 1], entries[#entries + 1] = ARGV[at], ARGV[at + 1]
   end
   local numbers = redis.call('ZMSCORE', registered, unpack(users))
+  if lanes and #users > 0 then
+    look_up_lanes(unpack(users))
+  end
   local tickets_of, seen = {}, {}
   for at, user in ipairs(users) do
     if counts(numbers[at]) then
@@ -72,11 +95,9 @@ local function place_users()
     end
   end
   if #seen > 0 then
-    -- A user whom an older system has lined up keeps the lower ticket.
-    local added = write('ZADD', line, 'LT', unpack(tickets_of))
+    local added = place_in_lanes(tickets_of)
     write('ZADD', absent, unpack(seen))
-    waiting = waiting + added
-    done.lineups = done.lineups + added
+    done.lineups = (done.lineups or 0) + added
   end
   write('SETRANGE', drawn, 32 * first, table.concat(entries))
   opening.placed = first + #users

@@ -14,6 +14,7 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include place
@@ -24,7 +25,7 @@ local DONE, ELSE = 1, 0
 local opening = rule.opening
 
 do
-  local wrong = wrong_type(draw, 'hash')
+  local wrong = wrong_type(draw, 'HLEN')
   if wrong then
     return wrong
   end

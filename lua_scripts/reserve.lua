@@ -22,6 +22,7 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -38,7 +39,7 @@ local KEPT_MS = 172800000
 estimates = false
 
 do
-  local wrong = wrong_type(neighbours, 'zset')
+  local wrong = wrong_type(neighbours, 'ZCARD')
   if wrong then
     return wrong
   end
@@ -49,7 +50,7 @@ end
 
 -- A session that is over counts for none, even if it has not been swept yet.
 local function has_place(user)
-  local place, left = redis.call('ZSCORE', line, user), session_left(user)
+  local place, left = place_of(user), session_left(user)
   return place or (left and left > 0) or redis.call('ZSCORE', parked, user)
     or (rule.opening and is_registered(user, place)) or false
 end

@@ -15,6 +15,7 @@
 --
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -22,7 +23,9 @@
 --- @include opening
 --- @include parking
 --- @include session
+--- @only if parked_count > 0 or rule.claim_ms > 0
 --- @include promote
+--- @end
 --- @include claims
 --- @include summary
 local sighting = ARGV[5] == '1'
@@ -44,9 +47,9 @@ local function look(user)
       return answer_inside(ALLOWED_IN, left, claim_by(user))
     end
   end
-  local ticket = redis.call('ZSCORE', line, user)
+  local ticket, lane = place_of(user)
   if rule.opening and is_registered(user, ticket) then
-    return registration()
+    return registration(user)
   end
   if not ticket then
     return answer_none()
@@ -54,15 +57,18 @@ local function look(user)
   if sighting then
     sighted(user)
   end
-  return answer_waiting(as_ticket(ticket), position_of(user))
+  return answer_waiting(lane, as_ticket(ticket), position_in(lane, user))
 end
 
-lapse_overdue({ unpack(ARGV, FIRST_USER) })
+if lanes and #ARGV >= FIRST_USER then
+  look_up_lanes(unpack(ARGV, FIRST_USER))
+end
+lapse_overdue(FIRST_USER)
 local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = look(ARGV[at])
 end
-if done.returns > 0 or done.lapsed > 0 then
+if (done.returns or 0) > 0 or (done.lapsed or 0) > 0 then
   keep_pace(false)
 end
 answers[1] = summary(false)

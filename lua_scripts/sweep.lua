@@ -3,9 +3,11 @@
 -- or in two keys.
 --
 -- KEYS     those of a room, see includes/room.lua
--- KEYS[19] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor and claims_cursor (of the slow scans)
+-- KEYS[19] watch         hash: swept_at, anew_since (ms), cursor, parked_cursor, claims_cursor, history_cursor and
+--                        lanes_cursor (of the slow scans), and what includes/minutes.lua adds
 -- KEYS[20] lineups       hash, see includes/lineups.lua
 -- KEYS[21] last_lineups  zset, likewise
+-- KEYS[22] minutes       zset, see includes/minutes.lua
 -- ARGV[5]  scan          how many entries of the hash to scan in this step; 0: none
 -- ARGV[6]  follow        whether an older system is followed: 'auto', 'on' or 'off'; see includes/older.lua
 -- ARGV[7]  follow_ms     milliseconds after its last sign for which it counts as running
@@ -17,8 +19,10 @@
 -- absence has passed once more. While an older system is followed, sessions don't end here, no user is parked or removed
 -- as absent, and only users are admitted whom a gateway can notify.
 --
+--- @all
 --- @include clock
 --- @include room
+--- @include lanes
 --- @include rate
 --- @include history
 --- @include tickets
@@ -32,8 +36,9 @@
 --- @include older
 --- @include doors
 --- @include lineups
+--- @include minutes
 --- @include summary
-local watch, lineups, last_lineups = KEYS[19], KEYS[20], KEYS[21]
+local watch, lineups, last_lineups, minutes = KEYS[19], KEYS[20], KEYS[21], KEYS[22]
 local log = { lineups, last_lineups }
 local scan = tonumber(ARGV[5])
 local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
@@ -41,7 +46,7 @@ local follow, follow_ms = ARGV[6], tonumber(ARGV[7])
 local MARKS = 10000
 
 do
-  local wrong = wrong_type(watch, 'hash') or wrong_type_of_kept() or unsound_log(log)
+  local wrong = wrong_type(watch, 'HLEN') or wrong_type_of_kept(true) or unsound_log(log) or wrong_type(minutes, 'ZCARD')
   if wrong then
     return wrong
   end
@@ -79,7 +84,7 @@ end
 -- Adds the index entries that users of the hash lack, and removes these users from the line.
 local function index_users(users, seconds)
   local indexed = redis.call('ZMSCORE', activity, unpack(users))
-  local tickets = redis.call('ZMSCORE', line, unpack(users))
+  local tickets = places_of(users)
   for at, user in ipairs(users) do
     note_writing(seconds[at], indexed[at])
     local last = last_activity(user, seconds[at], indexed[at])
@@ -121,7 +126,7 @@ local function settle_parked(user)
     settle(user, left)
     return true
   end
-  return redis.call('ZSCORE', line, user) and come_back(user) or false
+  return place_of(user) and come_back(user) or false
 end
 
 -- Looks at some parked users, as scan_hash does at those in the hash. A moment in the future becomes now.
@@ -194,7 +199,7 @@ local function expire(most)
     redis.call('ZREM', since, unpack(over))
     redis.call('ZREM', activity, unpack(over))
     held = held - #over
-    done.expired = done.expired + #over
+    done.expired = (done.expired or 0) + #over
   end
   return #users
 end
@@ -263,7 +268,7 @@ local function scan_history()
   if #users == 0 then
     return
   end
-  local seconds, places = redis.call('HMGET', inside, unpack(users)), redis.call('ZMSCORE', line, unpack(users))
+  local seconds, places = redis.call('HMGET', inside, unpack(users)), places_of(users)
   local gathered = rule.opening and redis.call('ZMSCORE', registered, unpack(users)) or {}
   for at, kept in ipairs(redis.call('ZMSCORE', parked, unpack(users))) do
     if not (seconds[at] or places[at] or kept or gathered[at]) then
@@ -272,14 +277,80 @@ local function scan_history()
   end
 end
 
--- Forgets what happened to users whose slot or place ended long ago, MOST at a time; everything if no history is kept.
--- Returns how many users it examined.
+-- Looks at some users with a lane, as scan_hash does at those in the hash: those who have no place there and none to come
+-- back to, because another system has ended it, belong to no lane.
+local function scan_lanes()
+  local cursor = redis.call('HGET', watch, 'lanes_cursor') or '0'
+  if #cursor > 20 or not string.match(cursor, '^%d+$') then
+    cursor = '0'
+  end
+  local page = redis.call('HSCAN', lanes.hash, cursor, 'COUNT', scan)
+  write('HSET', watch, 'lanes_cursor', page[1])
+  for at = 1, #page[2], 2 do
+    local user = page[2][at]
+    local lane = lane_of(user)
+    if lane.key == line or not (redis.call('ZSCORE', lane.key, user) or redis.call('ZSCORE', tickets, user)
+      or rule.opening and redis.call('ZSCORE', registered, user)) then
+      leave_lane(user)
+    end
+  end
+end
+
+-- Moves at most MOST users of each lane that is no longer configured to lane default, with their tickets, and drops lanes
+-- that have no users any more. Returns how many users it moved.
+local function close_lanes()
+  local default, moved, kept = lanes.default, 0, {}
+  for nth = 1, #lanes - 1 do
+    local lane = lanes[nth]
+    if lane.weight == 0 and lane.size > 0 then
+      local head = redis.call('ZRANGE', lane.key, 0, MOST - 1, 'WITHSCORES')
+      local users, places = {}, {}
+      for at = 1, #head, 2 do
+        users[#users + 1] = head[at]
+        places[at], places[at + 1] = head[at + 1], head[at]
+        happened(head[at], 'MOVED', head[at + 1], 'LANE')
+      end
+      local fewer = redis.call('ZREM', lane.key, unpack(users))
+      local more = write('ZADD', line, 'LT', unpack(places))
+      for _, user in ipairs(users) do
+        lanes.changes[user], lanes.entered[user], lanes.known[user] = false, false, default
+      end
+      lane.size, default.size, waiting = lane.size - fewer, default.size + more, waiting + more - fewer
+      moved = moved + #users
+    end
+    if lane.weight > 0 or lane.size > 0 then
+      kept[#kept + 1] = string.format('%s:%.0f', lane.name, lane.weight)
+    else
+      -- Users who are registered for it are so for lane default from now on.
+      redis.call('HDEL', settings, 'registered:' .. lane.name)
+    end
+  end
+  if #kept == #lanes - 1 then
+    return moved
+  end
+  local text = #kept > 0 and 'lanes=' .. table.concat(kept, ',') or ''
+  keep_lanes()
+  write_rules((string.gsub(string.gsub(rules, 'lanes=%S+', text), '^ *(.-) *$', '%1')))
+  if #kept == 0 then
+    redis.call('UNLINK', lanes.hash)
+    redis.call('HDEL', pace, 'owed')
+  end
+  read_lanes()
+  return moved
+end
+
+-- Forgets what happened to users whose slot or place ended long ago, and to the first ones of more than MOST_ENDED such
+-- users, MOST at a time; everything if no history is kept. Without the second bound, a client could fill Redis: it lines up
+-- and leaves again and again, each time as a new visitor. Returns how many users it examined.
+local MOST_ENDED = 500000
 local function forget_ended()
   if rule.history_ms == 0 then
     redis.call('UNLINK', history, ended)
     return 0
   end
-  local users = redis.call('ZRANGEBYSCORE', ended, '-inf', now - rule.history_ms, 'LIMIT', 0, MOST)
+  local old = redis.call('ZCOUNT', ended, '-inf', now - rule.history_ms)
+  local count = math.min(MOST, math.max(old, redis.call('ZCARD', ended) - MOST_ENDED))
+  local users = count > 0 and redis.call('ZRANGE', ended, 0, count - 1) or {}
   if #users > 0 then
     redis.call('HDEL', history, unpack(users))
     redis.call('ZREM', ended, unpack(users))
@@ -312,11 +383,11 @@ local function part_with_absent(watching, most)
       elseif ticket then
         people[#people + 1] = { user, ticket }
         happened(user, 'REMOVED', ticket, 'ABSENT')
-        forget_missed(user)
+        forget_place(user)
       end
     end
   end
-  done.evicted = done.evicted + #people
+  done.evicted = (done.evicted or 0) + #people
   tell('ABSENT', people)
   return #users
 end
@@ -333,10 +404,10 @@ local function end_holds(watching, most)
       local ticket = leave_line(user)
       people[#people + 1] = { user, ticket }
       happened(user, 'REMOVED', ticket, 'ABSENT')
-      forget_missed(user)
+      forget_place(user)
     end
   end
-  done.evicted = done.evicted + #people
+  done.evicted = (done.evicted or 0) + #people
   tell('ABSENT', people)
   return #users
 end
@@ -348,13 +419,21 @@ local function mark(ticket)
   redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
   write('ZADD', marks, 'NX', text, string.format('%.0f', now))
   local head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
-  local oldest = redis.call('ZREVRANGEBYSCORE', marks, '(' .. (head[2] or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local first = head[2]
+  for nth = 1, lanes and #lanes - 1 or 0 do
+    local of_lane = redis.call('ZRANGE', lanes[nth].key, 0, 0, 'WITHSCORES')
+    if of_lane[2] and tonumber(of_lane[2]) < tonumber(first or EXACT) then
+      first = of_lane[2]
+    end
+  end
+  local oldest = redis.call('ZREVRANGEBYSCORE', marks, '(' .. (first or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if oldest[2] then
     redis.call('ZREMRANGEBYSCORE', marks, '-inf', '(' .. oldest[2])
   end
   redis.call('ZREMRANGEBYRANK', marks, 0, -1 - MARKS)
 end
 
+keep_minute(watch, minutes)
 local anew = not swept_lately(watch)
 -- Before the scan, which adds every user to the index.
 local unknown = anew and strangers()
@@ -368,6 +447,9 @@ if scan > 0 then
   end
   if rule.history_ms > 0 then
     scan_history()
+  end
+  if lanes then
+    scan_lanes()
   end
 end
 judge(follow, follow_ms, anew, unknown, written_ms)
@@ -387,9 +469,10 @@ if not following then
 end
 close_if_due()
 looked = looked + end_places(MOST - looked)
+local moved = lanes and close_lanes() or 0
 promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
 mark(highest_ticket())
 keep_pace(true)
 local forgotten = math.max(forget_ended(), forget_lineups(log))
-return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST) }
+return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST or moved >= MOST) }

@@ -20,7 +20,19 @@ ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 600
 
 # The lowest layer: what every package may use.
-_BASE = {"draw", "errors", "observability", "query", "resilience", "server", "settings"}
+_BASE = {
+    "background",
+    "draw",
+    "errors",
+    "name_threads",
+    "observability",
+    "query",
+    "resilience",
+    "room_names",
+    "server",
+    "service_tls",
+    "settings",
+}
 # Packages of the middle layer. Each knows the lowest one only, but for what DIRECTIONS says.
 _PARTS = {"auth", "discovery", "proxy", "routing", "sse", "waiting_room"}
 
@@ -36,6 +48,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "versions": set(),
     # The composition root, and what it is made of that knows several packages.
     "app": {
+        "__init__",
+        "forward_auth",
         "request_accounting",
         "api",
         "composition",
@@ -48,7 +62,8 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     "composition": {"__init__", "api", *_PARTS, *_BASE},
     # HTTP in, HTTP out.
-    "fast_path": {"request_accounting", "api", "context", "middleware", *_PARTS, *_BASE},
+    "forward_auth": {"api", "context", "middleware", *_PARTS, *_BASE},
+    "fast_path": {"forward_auth", "request_accounting", "api", "context", "middleware", *_PARTS, *_BASE},
     "middleware": {"request_accounting", "api", "context", *_PARTS, *_BASE},
     "api": {"__init__", "request_accounting", "context", "pages", *_PARTS, *_BASE},
     "pages": set(),
@@ -59,15 +74,20 @@ DIRECTIONS: dict[str, set[str]] = {
     "auth": _BASE,
     "discovery": {"__init__", "proxy", "routing", *_BASE},
     "proxy": _BASE,
-    "routing": _BASE,
+    # The looks of a room's page are part of a route file.
+    "routing": {"pages", *_BASE},
     "sse": _BASE,
     "waiting_room": _BASE,
     # What the others stand on.
-    "server": set(),
+    "server": {"background"},
     "settings": {"errors"},
+    "name_threads": set(),
     "observability": set(),
     "query": {"errors"},
+    "room_names": set(),
+    "service_tls": set(),
     "resilience": {"errors"},
+    "background": set(),
     "draw": set(),
     "errors": set(),
 }
@@ -79,6 +99,8 @@ OWNERS: dict[str, str] = {
     "jose": "auth",
     "re2": "routing",
     "regex": "routing",
+    "jinja2": "pages",
+    "segno": "pages",
     "opentelemetry": "observability",
     # Not installed but for the demo.
     "rich": "demo",
@@ -204,6 +226,7 @@ def test_tests_open_asyncio_clients_of_redis_in_one_place() -> None:
 
 TESTS_OF_SEVERAL_MODULES = {
     "api/test_schemathesis.py": "every call, from the OpenAPI document",
+    "cli/test_running_a_sale.py": "a page of the docs",
     "demo/test_without_rich.py": "the demo without its extra",
     "routing/filters/test_filters.py": "each filter by its factory",
     "server/test_slow_clients.py": "every limit on slow clients",
@@ -346,6 +369,30 @@ def circles(package: Path) -> list[list[str]]:
         for name in extra:
             del left[name]
     return [sorted(left)] if left else []
+
+
+def clients_with_threads_of_the_loop(package: Path) -> list[str]:
+    """Where an HTTP client is made that looks names up in the few threads of the event loop. Two names whose DNS server
+    does not answer would hold up all lookups there, that of Redis among them."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        file = path.relative_to(package)
+        # They are no gateways.
+        if file.parts[0] in ("cli", "demo"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func).removeprefix("aiohttp.")
+                needed = {"TCPConnector": "resolver", "ClientSession": "connector"}.get(name)
+                if needed is not None and needed not in [each.arg for each in node.keywords]:
+                    found.append(f"{file}:{node.lineno}")
+    return found
+
+
+def test_a_name_that_hangs_holds_up_no_lookup_of_another_one(tmp_path: Path) -> None:
+    assert clients_with_threads_of_the_loop(ROOT / "gateway") == []
+    (tmp_path / "bad.py").write_text("aiohttp.ClientSession()\nTCPConnector(limit=0)\n")
+    assert clients_with_threads_of_the_loop(tmp_path) == ["bad.py:1", "bad.py:2"]
 
 
 def test_no_modules_import_each_other() -> None:

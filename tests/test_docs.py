@@ -115,7 +115,7 @@ def test_what_is_said_to_be_published_is_what_the_heads_say() -> None:
         published = re.search(r"^-- Publishes(.*?)(?=^--$|^(?!--))", head, re.MULTILINE | re.DOTALL)
         events = set(
             re.findall(
-                r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
+                r"\b(ADMITTED|FRONT|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
                 published[1] if published else "",
             )
         )
@@ -128,9 +128,11 @@ def all_keys(room: str) -> list[str]:
     named = [value for name, value in vars(keys).items() if not name.startswith("_")]
     named += [
         keys.here("<instance>"),
+        keys.several("<instance>"),
         keys.invitation("<id>"),
         keys.about("<instance>"),
         keys.of_address("<hash>"),
+        *keys.of_lanes(["<name>"]),
     ]
     return [name for name in named if name not in {"", room}]
 
@@ -146,8 +148,8 @@ def test_every_key_is_described_and_nothing_else() -> None:
 def test_every_total_is_described() -> None:
     totals = Summary._fields[Summary._fields.index("admitted") : Summary._fields.index("waits")]
     tally = next(row for row in rows(section(QUEUE, "## Keys"), 5) if row[0] == "`gw:{default}:tally`")
-    # Moves are no part of the summary, since no number of the room follows from them.
-    assert names([tally[3]]) == [*totals, "moved"]
+    # Moves, and users put in front, are no part of the summary, since no number of the room follows from them.
+    assert names([tally[3]]) == [*totals, "moved", "fronted"]
 
 
 def test_every_error_code_is_described_with_its_status_and_nothing_else() -> None:
@@ -177,7 +179,9 @@ def test_every_own_call_is_described_and_nothing_else() -> None:
     described = set(
         re.findall(r"\b(GET|POST|DELETE) (/(?:api/v1/queue|actuator|metrics|v3/|swagger-ui)[^`?\s]*)", API)
     )
-    assert described == {(endpoint.method, endpoint.path) for endpoint in endpoints}
+    below = [endpoint.path for endpoint in endpoints if endpoint.below]
+    assert described == {(each.method, each.path) for each in endpoints if not each.below}
+    assert [path for path in below if f"all methods below `{path}`" not in API] == []
 
 
 @pytest.mark.parametrize("key", ["lineup.admitted", "lineup.already", "lineup.waiting"])

@@ -35,6 +35,8 @@ ALLOWED = {
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
     "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
+    "api/desk_stream.py RoomFeed._read Exception": LOGGED
+    + "the viewers are told, and the room is read again",
     "api/room_acts.py _moment ValueError": "datetime refuses texts so",
     "auth/discovery.py _address ValueError": "urllib checks the port only when it is asked for",
     "auth/jwks.py Jwks._refresh Exception": LOGGED + "the keys at hand stay good",
@@ -42,7 +44,7 @@ ALLOWED = {
     "cli/main.py _loop_factory ImportError": "uvloop may be missing, and asyncio's own loop does the same",
     "observability/export.py tracing ImportError": "logged with its text; without traces everything goes on",
     "observability/logging.py _WriterHandler.emit Exception": "as in every handler of logging, which says so on stderr",
-    "observability/zipkin.py SpanQueue.close.stop RuntimeError": "the loop ended first, and nobody waits any more",
+    "observability/span_queue.py SpanQueue.close.stop RuntimeError": "the loop ended first, and nobody waits any more",
     "observability/zipkin.py Poster.post ValueError": "only if the connection was closed from another thread",
     "observability/logging.py LineWriter._run Exception": "counted, and told once a line can be written",
     "proxy/connection.py UpstreamConnection.read RuntimeError": "as for uploads",
@@ -52,11 +54,14 @@ ALLOWED = {
     "fast_path/executor.py PlainCall._step Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._on_answer Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._serve Exception": "_failed logs it with its traceback, and answers with 500",
+    "fast_path/executor.py PlainCall._take Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._failed Exception": LOGGED + "the connection is ended",
     "server/head.py HeadParser.parse IndexError": "yarl refuses some hosts so",
     "server/deadlines.py Deadlines._sweep Exception": LOGGED + "the other deadlines must be told",
     "discovery/eureka/registry.py Fetcher._for_ever Exception": LOGGED + "the registry at hand stays",
     "discovery/eureka/lease.py Lease._for_ever Exception": LOGGED + "the lease is renewed at the next turn",
+    "proxy/health_checks.py HealthChecks._watch Exception": LOGGED + "the instance is checked on",
+    "name_threads.py addresses_of.ask RuntimeError": "the loop has ended, so that no task waits",
     "proxy/uploads.py Upload.piece RuntimeError": "aiohttp's word for a lost connection, else raised again",
     "discovery/config_server/client.py ConfigServer._poll Exception": LOGGED
     + "told as a fault of the gateway itself",
@@ -80,7 +85,11 @@ ALLOWED = {
     "waiting_room/events.py Subscription._keep Exception": LOGGED + "the subscription is made anew",
     "waiting_room/events.py Subscription._receive Exception": LOGGED + "the other events must be told",
     "waiting_room/opening.py Opener.keep Exception": LOGGED + "the next sweep tries again",
-    "waiting_room/rooms.py Rooms.__getitem__ KeyError": "one look-up of a name",
+    "waiting_room/named_rooms.py NamedRooms._configured KeyError": "no entry of the configuration has the name",
+    "waiting_room/named_rooms.py NamedRooms._keep Exception": LOGGED + "the rooms are looked at again",
+    "waiting_room/sessions.py SessionWatch._keep Exception": LOGGED + "sessions are watched on",
+    "pages/waiting_page/template.py render AttributeError, KeyError, LookupError, TypeError": "an operator's template "
+    "may do anything with its variables; told as its fault",
     "waiting_room/redis/wire.py check_address ValueError": "Python's ssl refuses values so",
     "server/connection.py Guard._feed Exception": LOGGED
     + "unless it is a ValueError; the connection must end",

@@ -164,8 +164,12 @@ class Actuator:
                     "gateway": link("/gateway"),
                     "prometheus": link("/prometheus"),
                     "rooms": link("/rooms"),
-                    # As in Spring: the list is the same for all callers. Without operators there is no refresh.
-                    **({"refresh": link("/refresh")} if request.app[OPERATORS].exist else {}),
+                    # As in Spring: the list is the same for all callers. Without operators these are not there.
+                    **(
+                        {"services": link("/services"), "refresh": link("/refresh")}
+                        if request.app[OPERATORS].exist
+                        else {}
+                    ),
                 }
             },
         )

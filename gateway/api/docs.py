@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import encode
+from gateway.api.negotiation import takes_gzip
 from gateway.api.openapi import written
 from gateway.context import CONFIGURATION, CONTEXT
 from gateway.errors import RouteNotFound
@@ -120,18 +121,9 @@ def _served(request: web.BaseRequest, content: Content) -> web.Response:
     if any(tag.value in (content.tag, "*") for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     body = content.body
-    if content.zipped and _takes_gzip(request.headers.get("Accept-Encoding", "")):
+    if content.zipped and takes_gzip(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
         body = content.zipped
     charset = "utf-8" if content.media_type.startswith("text/") else None
     # Written in pieces: written as a whole, each slow client would hold a copy in memory.
     return web.Response(body=BytesIO(body), content_type=content.media_type, charset=charset, headers=headers)
-
-
-def _takes_gzip(accept_encoding: str) -> bool:
-    """Whether a client accepts gzip: it names it, with a weight other than 0."""
-    for part in accept_encoding.lower().split(","):
-        coding, _, weight = part.partition(";")
-        if coding.strip() == "gzip":
-            return weight.strip().removeprefix("q=").strip("0.") != "" or not weight.strip()
-    return False

@@ -7,6 +7,7 @@ the root and the number of entries from the close, and everything from the openi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import encode, envelope, success
 from gateway.api.queue import QUEUE, caller, room_name, signed_receipt
 from gateway.api.rooms import MAX_BYTES, is_reason, requested_room
+from gateway.background import end_task
 from gateway.context import CONTEXT, OPERATOR, ROOMS, SIGNING_KEYS, UPLOADS
 from gateway.draw import ranking
 from gateway.draw.formulas import HASH_BYTES, entry_of, seed_of
@@ -30,12 +32,16 @@ from gateway.draw.slices import run_in_slices
 from gateway.errors import BadRequest, BeaconKnown, BeaconTooEarly, FieldError, NoDraw, QueueUnavailable
 from gateway.settings.model import Settings
 from gateway.waiting_room.draw_record import DrawRecord
+from gateway.waiting_room.named_room import UnmadeRoom
 from gateway.waiting_room.opening import MAX_BEACON, PAGE, BeaconAnswer, salt_for
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import Phase
 
 _MAX_LOADED: Final = 4
 """Draws whose entries an instance keeps in memory, of the rooms asked for last."""
+_REST: Final = 3.0
+"""Where there are more draws than that, the next one is computed after so many times as long as this one took. So users
+who ask for one after the other take a quarter of the time of the event loop, however many draws there are."""
 
 
 class _Loaded(NamedTuple):
@@ -57,7 +63,9 @@ class Draws:
 
     def __init__(self) -> None:
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[_Loaded]] = {}
         self._turn = asyncio.Lock()
+        self._rest_until = 0.0
 
     async def own(self, room: Room, record: DrawRecord, entry: bytes) -> _Own | None:
         """The part of ``entry`` in the draw of ``record``; None if it took no part. Raises QueueUnavailable."""
@@ -67,17 +75,37 @@ class Draws:
         except ValueError:
             return None
 
+    async def close(self) -> None:
+        """Computes nothing more."""
+        for task in tuple(self._loading.values()):
+            with contextlib.suppress(QueueUnavailable):
+                await end_task(task)
+
     async def _load(self, room: Room, record: DrawRecord) -> _Loaded:
         name = f"{room.name} {record.commitment}"
-        # One after the other: a crowd that asks right after the opening needs it computed once.
-        async with self._turn:
-            loaded = self._loaded.get(name)
-            if loaded is None:
-                loaded = await _computed(room, record)
-                while len(self._loaded) >= _MAX_LOADED:
-                    self._loaded.popitem(last=False)
-                self._loaded[name] = loaded
+        loaded = self._loaded.get(name)
+        if loaded is not None:
             self._loaded.move_to_end(name)
+            return loaded
+        task = self._loading.get(name)
+        if task is None:
+            task = asyncio.create_task(self._compute(name, room, record), name=f"draw of {room.name}")
+            self._loading[name] = task
+            task.add_done_callback(lambda _: self._loading.pop(name, None))
+        # A large draw takes seconds. A proxy gives up before, and the next call must not begin anew.
+        return await asyncio.shield(task)
+
+    async def _compute(self, name: str, room: Room, record: DrawRecord) -> _Loaded:
+        # One draw after the other.
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(self._rest_until - loop.time())
+            began = loop.time()
+            loaded = await _computed(room, record)
+            while len(self._loaded) >= _MAX_LOADED:
+                self._loaded.popitem(last=False)
+                self._rest_until = loop.time() + _REST * (loop.time() - began)
+            self._loaded[name] = loaded
         return loaded
 
 
@@ -118,7 +146,9 @@ def operator_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 async def draw(request: web.Request) -> web.StreamResponse:
     """What is published of the draw, and after the opening the caller's own receipt, rank and proof."""
     context = request[CONTEXT]
-    room = request.app[ROOMS][room_name(context)]
+    room = await request.app[ROOMS].find(room_name(context))
+    if isinstance(room, UnmadeRoom):
+        raise NoDraw
     record = _drawn(await room.draws.recent())
     data = _shown(room.name, record)
     if record.phase is Phase.OPEN:
@@ -133,7 +163,7 @@ async def draw(request: web.Request) -> web.StreamResponse:
 
 async def published(request: web.Request) -> web.StreamResponse:
     """The published file with all entries; before the opening what is published by then."""
-    room = requested_room(request)
+    room = await requested_room(request)
     record = _drawn(await room.draws.record())
     data = _shown(room.name, record)
     if record.phase is not Phase.OPEN:
@@ -152,7 +182,7 @@ async def published(request: web.Request) -> web.StreamResponse:
 
 async def enter_beacon(request: web.Request) -> web.StreamResponse:
     """Enters the value that the draw waits for."""
-    room = requested_room(request)
+    room = await requested_room(request)
     body = await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client)
     value, reason = parse_beacon(body)
     answer = await room.opener.enter_beacon(value, request[OPERATOR].name, reason)

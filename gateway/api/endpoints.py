@@ -11,11 +11,13 @@ from aiohttp import web
 
 from gateway.context import Handler
 from gateway.errors import MethodNotAllowed, RouteNotFound
+from gateway.proxy.security_headers import SecurityHeaders
 
 _PROBE_METHODS = ("GET", "HEAD", "OPTIONS")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
-Auth = Literal["token", "nothing", "management"]
+Auth = Literal["token", "nothing", "management", "desk", "desk_open"]
+"""``desk``: a session of the operator's desk. ``desk_open``: none, but a host under which the desk answers."""
 
 _OPERATOR_PATHS = ("/actuator", "/metrics")
 NAMESPACES = ("/api/v1/queue", *_OPERATOR_PATHS, "/swagger-ui", "/swagger-ui.html")
@@ -35,7 +37,11 @@ class Endpoint:
     ``auth``: what the call needs. ``of_room``: the call is about the place of the caller in the room ``?room=``, which
     may be one for visitors. ``sheddable``: an overloaded instance refuses the call, because it brings a new user.
     ``streams``: it answers with server-sent events, even for a temporary refusal. ``slash``: the path with a slash at
-    the end is the same call. ``probed``: load balancers may also use ``OPTIONS`` to check whether the gateway works.
+    the end is the same call. ``may_be_page``: a browser that navigates gets a page, if the room ``?room=`` has one.
+    ``below``: it answers every method at every path below its own. ``cors``: pages of other origins may call it where a
+    CORS rule says so.
+    ``security``: headers that each answer gets if it lacks them, in place of those of other answers. ``probed``: load
+    balancers may also use ``OPTIONS`` to check whether the gateway works.
     """
 
     method: str
@@ -47,12 +53,18 @@ class Endpoint:
     sheddable: bool = False
     streams: bool = False
     slash: bool = False
+    may_be_page: bool = False
+    below: bool = False
+    cors: bool = True
     probed: bool = False
+    security: SecurityHeaders | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """The routes for aiohttp. Where aiohttp answers GET, it also answers HEAD."""
         # A parameter accepts anything but a slash; aiohttp's default also excludes braces.
         path = _PARAMETER.sub(r"{\1:[^/]+}", self.path)
+        if self.below:
+            return [web.route("*", f"{path}/{{rest:(?s:.*)}}", self.handler, expect_handler=on_demand)]
         paths = (path, f"{path}/") if self.slash else (path,)
         calls = [(self.method, self.handler), *([("OPTIONS", probe)] if self.probed else [])]
         return [
@@ -81,9 +93,13 @@ class Endpoints:
     def __init__(self, endpoints: Iterable[Endpoint], namespaces: tuple[str, ...] = NAMESPACES) -> None:
         self._exact: dict[str, dict[str, Endpoint]] = {}
         self._with_parameters: list[tuple[list[str], dict[str, Endpoint]]] = []
+        self._prefixed: list[tuple[str, Endpoint]] = []
         self._namespaces = namespaces
         self._below = tuple(namespace + "/" for namespace in namespaces)
         for endpoint in endpoints:
+            if endpoint.below:
+                self._prefixed.append((f"{endpoint.path}/", endpoint))
+                continue
             for path in (endpoint.path, f"{endpoint.path}/") if endpoint.slash else (endpoint.path,):
                 methods = self._methods(path)
                 methods[endpoint.method] = endpoint
@@ -112,11 +128,18 @@ class Endpoints:
             lowered = path.lower()
             if not (lowered.startswith(self._below) or lowered in self._namespaces):
                 return None
+            for prefix, prefixed in self._prefixed:
+                if path.startswith(prefix):
+                    return prefixed, {}
             methods, parameters = self._find_with_parameters(path)
         endpoint = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if endpoint is None:
             raise MethodNotAllowed(tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})))
         return endpoint, parameters
+
+    def may_be_called_by_pages(self, path: str) -> bool:
+        """Whether pages of other origins may call what is at this path."""
+        return all(endpoint.cors for endpoint in self._exact.get(path, {}).values())
 
     def _find_with_parameters(self, path: str) -> tuple[dict[str, Endpoint], dict[str, str]]:
         given = path.split("/")

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from gateway import errors
 from gateway.api.i18n import message
+from gateway.api.notices import notice_json
 from gateway.api.status import state_json
 from gateway.context import RequestContext
 from gateway.errors import GatewayError
 from gateway.observability.logging import timestamp
 from gateway.server.whole_response import EventsResponse, JsonResponse, WholeResponse
 from gateway.sse.frames import retry_later
+from gateway.waiting_room.notices import Notice
 from gateway.waiting_room.state import State
 
 STATUS_OF: Final[dict[type[GatewayError], int]] = {
@@ -24,8 +26,11 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.TokenExpired: 401,
     errors.TokenInvalid: 401,
     errors.CookieRequired: 401,
+    errors.SessionRequired: 401,
     errors.CorsRejected: 403,
+    errors.ProxyNotTrusted: 403,
     errors.CsrfRejected: 403,
+    errors.HostNotAllowed: 403,
     errors.RateLimitKeyMissing: 403,
     errors.RoleNotAllowed: 403,
     errors.NotEligible: 403,
@@ -60,13 +65,16 @@ STATUS_OF: Final[dict[type[GatewayError], int]] = {
     errors.QueueStorageFull: 503,
     errors.RoomClosed: 503,
     errors.RoomFull: 503,
+    errors.TooManyRooms: 503,
     errors.ConfigUnavailable: 503,
     errors.NotConfigured: 503,
     errors.Overloaded: 503,
+    errors.TooManyViewers: 503,
     errors.NoInstance: 503,
     errors.CircuitOpen: 503,
     errors.UpstreamBusy: 503,
     errors.UpstreamTimeout: 504,
+    errors.LoopDetected: 508,
 }
 """HTTP status of each error that a client may see. At the gate, NotInQueue is 403: see ``NotInQueueAtGate``."""
 
@@ -92,6 +100,7 @@ _CHALLENGE: Final[dict[type[GatewayError], str]] = {
     errors.TokenRequired: "Bearer",
     # RFC 9110 asks for a scheme with each 401. Clients that do not know this one ignore it.
     errors.CookieRequired: "Cookie",
+    errors.SessionRequired: "Cookie",
     errors.TokenExpired: 'Bearer error="invalid_token", error_description="expired"',
     errors.TokenInvalid: 'Bearer error="invalid_token"',
 }
@@ -148,7 +157,7 @@ def state_response(context: RequestContext, key: str, state: State) -> JsonRespo
     token = context.queue_pass.token if context.queue_pass is not None else ""
     text = (
         f'{{"success":true,"message":{_json_text(message(context.locale, key))},'
-        f"{state_json(_json_text(state.room), state, token)},"
+        f"{state_json(_json_text(state.room), state, context.languages, token)},"
         f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
     return JsonResponse(text.encode("utf-8", "backslashreplace"))
@@ -189,7 +198,7 @@ def error_response(context: RequestContext, error: GatewayError) -> WholeRespons
             for f in fields
         ]
     content: dict[str, Any] = {"success": False, "message": text, "error": details}
-    response = json_response(context, content, status=status, headers=_headers(error))
+    response = json_response(context, content, status=status, headers=error_headers(error))
     if isinstance(error, errors.RequestTimeout | errors.TooManySlowUploads):
         # The gateway does not wait for the rest of the body.
         response.force_close()
@@ -205,20 +214,25 @@ def _plain_error(
     path = "" if context.target is None else f',"path":{_to_json(context.target.raw_path)}'
     place = ""
     if isinstance(error, errors.QueueWaiting) and isinstance(error.state, State):
-        place = f"{state_json(_json_text(error.state.room), error.state)},"
+        place = f"{state_json(_json_text(error.state.room), error.state, context.languages)},"
     elif isinstance(error, errors.RoomClosed):
         moments = f',"opensAt":{error.opens_at}' if error.opens_at else ""
         moments += f',"registersAt":{error.registers_at}' if error.registers_at else ""
+        if isinstance(error.notice, Notice) and (text := notice_json(error.notice, context.languages)):
+            moments += f',"notice":{text}'
         place = f'"data":{{"room":{_json_text(error.room)}{moments}}},'
     content = (
         f'{{"success":false,"message":{quoted},'
         f'"error":{{"code":"{code}","message":{quoted},"status":{status}{path}}},{place}'
         f'"timestamp":"{timestamp(time.time())}","traceId":"{context.trace_id}"}}'
     )
-    return JsonResponse(content.encode("utf-8", "backslashreplace"), status=status, headers=_headers(error))
+    return JsonResponse(
+        content.encode("utf-8", "backslashreplace"), status=status, headers=error_headers(error)
+    )
 
 
-def _headers(error: GatewayError) -> dict[str, str]:
+def error_headers(error: GatewayError) -> dict[str, str]:
+    """The headers that belong to ``error``."""
     headers = {}
     challenge = _CHALLENGE.get(type(error))
     if challenge:

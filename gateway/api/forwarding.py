@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from gateway.api.page_language import is_language_cookie
+from gateway.api.queue_commands import SERVICE_COMMANDS, ServiceCommands
 from gateway.api.rate_limits import check_rate
 from gateway.auth.cookies import cookie_values, is_pass, without_cookies
+from gateway.auth.desk import is_desk_cookie, is_desk_token
 from gateway.auth.identity import PASS, ROOM, identity_headers, signature_header, strip_identity
 from gateway.auth.visitors import is_visitor_cookie, is_visitor_value
 from gateway.context import (
@@ -20,6 +23,7 @@ from gateway.context import (
     DOWNLOADS,
     FORWARDER,
     OBSERVERS,
+    SESSIONS,
     Configuration,
     RequestContext,
 )
@@ -31,9 +35,10 @@ from gateway.proxy.downloads import Downloads
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import direct_origin
 from gateway.proxy.headers import removed_prefix, upstream_headers, without_connection_headers
-from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import Edits, ForwardPlan
 from gateway.proxy.response import SendResponse, send_response
+from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.via import pseudonym_of, via_header
 from gateway.proxy.websocket import handshake_key
 from gateway.routing.cors import Headers
 from gateway.routing.filters.base import DirectResponse
@@ -63,7 +68,8 @@ async def forward(request: web.Request) -> web.StreamResponse:
 def plan_for(request: web.Request, match: RouteMatch) -> ForwardPlan:
     """What is sent to the service, and how."""
     app = request.app
-    return plan_of(request, request[CONTEXT], match, app[CONFIGURATION], app[DOWNLOADS])
+    context, commands = request[CONTEXT], app[SERVICE_COMMANDS]
+    return plan_of(request, context, match, app[CONFIGURATION], app[DOWNLOADS], commands)
 
 
 def execute_plan(
@@ -74,8 +80,11 @@ def execute_plan(
 ) -> Awaitable[web.StreamResponse]:
     """Carries out ``plan``. In a recorded trace, each call to an instance becomes a span. ``body``: see
     ``Forwarder.forward``."""
-    app, trace = request.app, request[CONTEXT].trace
-    tracer = app[OBSERVERS].tracer
+    app, context = request.app, request[CONTEXT]
+    if plan.websocket is not None and not context.outlives and context.session_user is not None:
+        assert context.room is not None  # noqa: S101 - the session is one of that room
+        plan = plan._replace(watch_session=partial(app[SESSIONS].watch, context.room, context.session_user))
+    trace, tracer = context.trace, app[OBSERVERS].tracer
     if trace.sampled and tracer.records(trace):
         return _execute_traced(app[FORWARDER], tracer, request, plan, respond, body)
     return app[FORWARDER].forward(request, plan, respond, body)
@@ -120,6 +129,7 @@ def plan_of(
     match: RouteMatch,
     configuration: Configuration,
     downloads: Downloads,
+    commands: ServiceCommands,
     *,
     target: Target | None = None,
 ) -> ForwardPlan:
@@ -128,9 +138,9 @@ def plan_of(
     settings, changes, sent = configuration.settings, match.changes, request.headers
     table = configuration.tables.current.table
     # Before the filters run: a filter may add headers that name another call to the service, a client may not.
-    raw = strip_identity(request.raw_headers)
+    raw = sent_by_client = strip_identity(request.raw_headers)
     if hdrs.COOKIE in sent:
-        raw = _without_own_cookies(raw, settings, table)
+        raw = sent_by_client = _without_own_cookies(raw, settings, table)
     host = sent.get("Host", "")
     # A client of HTTP/1.0 may have sent no Host. The service then gets its own, as if the route did not preserve it.
     upstream_host: str | None = host or None if changes.preserve_host else None
@@ -149,13 +159,17 @@ def plan_of(
         reported or direct_origin(request.remote or "", request.scheme, host),
         peer_trusted=reported is not None,
         upstream_host=None if upstream_host is None else _encode(upstream_host),
-        extra=(*_headers_of_caller(request.method, context, match, settings), *context.trace.headers()),
+        extra=(
+            *headers_of_caller(request.method, context, match.upstream_target, settings),
+            *context.trace.headers(),
+            via_header(pseudonym_of(settings.spring_application_name), sent_by_client, raw),
+        ),
         prefix=_prefix(target or context.target, match) if match.route.filters else "",
         forwarded_fields=configuration.forwarded_fields,
     )
     if changes.forwarding_edits:
         headers = _apply_forwarding_edits(headers, changes.forwarding_edits)
-    route, queue_pass = match.route, context.queue_pass
+    route = match.route
     upstream = route.upstream
     # Positional arguments, because this runs for every request.
     return ForwardPlan(
@@ -178,16 +192,19 @@ def plan_of(
         client=context.client,
         security=context.security,
         downloads=downloads,
-        cookie=None if queue_pass is None else queue_pass.cookie,
+        cookies=context.pass_cookies,
         extra=_encoded(context.limit_headers) if context.limit_headers else (),
         key=_instance_key(request, context, table, upstream.service) if table.service_policies else "",
         retry=changes.retry,
         breaker=changes.breaker,
+        on_commands=partial(commands.wait, context),
+        private=context.page is not None and context.room is not None,
+        tls=route.tls,
     )
 
 
-def _headers_of_caller(
-    method: str, context: RequestContext, match: RouteMatch, settings: Settings
+def headers_of_caller(
+    method: str, context: RequestContext, target: str, settings: Settings
 ) -> tuple[tuple[bytes, bytes], ...]:
     """What the gateway tells a service about the caller: identity and its signature, the pass, and the room whose gate
     the call has passed."""
@@ -197,7 +214,7 @@ def _headers_of_caller(
             settings.identity_hmac_secret,
             int(time.time()),
             method,
-            match.upstream_target,
+            target,
             context.principal,
             context.visitor,
         )
@@ -237,6 +254,9 @@ def _without_own_cookies(raw: RawHeaders, settings: Settings, table: RouteTable)
     """A client's headers without the cookies that this gateway sets."""
     if settings.pass_:
         raw = without_cookies(raw, is_pass)
+    raw = without_cookies(raw, is_desk_cookie, is_desk_token)
+    if table.pages:
+        raw = without_cookies(raw, is_language_cookie)
     # The cookies outlive the rooms for visitors, which a reload may remove. Without them, a site may have a cookie of
     # the same name.
     return without_cookies(raw, is_visitor_cookie, None if table.visitor_rooms else is_visitor_value)

@@ -27,5 +27,6 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 async def own_history(request: web.Request) -> web.StreamResponse:
     """What happened to the caller, the oldest entry first. It does not count as a sighting."""
     context = request[CONTEXT]
-    entries = await request.app[ROOMS][room_name(context)].history(caller(context))
+    room = await request.app[ROOMS].find(room_name(context))
+    entries = await room.history(caller(context))
     return success(context, "history", data=[history_object(entry) for entry in entries])

@@ -76,7 +76,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 async def invite(request: web.Request) -> web.StreamResponse:
     """Makes an invitation, and writes that into the audit."""
-    room = requested_room(request)
+    room = await requested_room(request, make=True)
     asked = parse_request(await read_body(request, MAX_BYTES, request.app[UPLOADS], request[CONTEXT].client))
     invitations = request.app[INVITATIONS]
     if not invitations:
@@ -85,7 +85,7 @@ async def invite(request: web.Request) -> web.StreamResponse:
     expires_at = round((time.time() + asked.seconds) * 1000)
     user = None if asked.user is None else key_of(asked.user)
     text = invitations.make(room.name, expires_at=expires_at, user=user, uses=asked.uses)
-    await room.note(
+    await room.operations.note(
         "invite",
         user=user or "",
         what=f"{asked.uses} use{'s' if asked.uses > 1 else ''}",

@@ -10,7 +10,9 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
-from gateway.api.visitors import check_visitor
+from gateway.api.own_origin import with_room
+from gateway.api.visitors import check_visitor, maker
+from gateway.api.waiting_page import see_other
 from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
 from gateway.auth.visitors import visitor_key
 from gateway.context import (
@@ -43,22 +45,29 @@ from gateway.errors import (
 )
 from gateway.observability.spans import Admissions
 from gateway.query import values_of
+from gateway.routing.callers import lane_of
 from gateway.routing.table import RouteTable
 from gateway.server.whole_response import JsonResponse
 from gateway.settings.model import Settings
 from gateway.waiting_room.keys import DEFAULT_ROOM
+from gateway.waiting_room.lanes import DEFAULT_LANE
+from gateway.waiting_room.named_room import UnmadeRoom
 from gateway.waiting_room.state import Left, State, StateKind
 
 if TYPE_CHECKING:
     from gateway.auth.csrf import Headers
     from gateway.auth.passes import Passes
     from gateway.waiting_room.room import Question, Room, What
+    from gateway.waiting_room.rooms import Rooms
 
 QUEUE = "/api/v1/queue"
 
 FULL_RETRY_SECONDS = (5.0, 15.0)
 """Memory and places become free as users leave, or when an operator adds some. Each caller gets a random time from this
 range."""
+
+_LINEUPS: Final = frozenset({"lineup", "arrive"})
+"""The questions that give a place."""
 
 _LINEUP_MESSAGES = {
     StateKind.ADMITTED: "lineup.admitted",
@@ -82,6 +91,17 @@ def room_name(context: RequestContext) -> str:
     if len(names) > 1:
         raise BadRequest("room is given several times")
     return names[0] if names else DEFAULT_ROOM
+
+
+def room_runs_here(context: RequestContext, rooms: Rooms) -> bool:
+    """Whether the room of a gated call or of a call of the queue runs at this instance, or the call has none."""
+    if context.match is not None or context.described:
+        return context.room is None or rooms.get(context.room) is not None
+    try:
+        return rooms.get(room_name(context)) is not None
+    except BadRequest:
+        # Reported later, to callers with a token.
+        return True
 
 
 def caller(context: RequestContext) -> str:
@@ -114,7 +134,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
             "DELETE", f"{QUEUE}/allowed-in-token", drop_slot, label="queue.allowed-in-token", of_room=True
         ),
         Endpoint("DELETE", f"{QUEUE}/waiting-token", drop_place, label="queue.waiting-token", of_room=True),
-        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave", of_room=True),
+        Endpoint("POST", f"{QUEUE}/leave", leave, label="queue.leave", of_room=True, may_be_page=True),
     )
 
 
@@ -155,26 +175,47 @@ def _closed(state: State) -> RoomClosed:
     elif state.opens_at:
         until = max(1.0, (state.opens_at - state.server_time) / 1000)
         wait = min(wait, until + random.uniform(0.0, OPENING_SPREAD_SECONDS))
-    return RoomClosed(state.room, state.opens_at, state.registers_at, wait)
+    return RoomClosed(state.room, state.opens_at, state.registers_at, wait, state.notice)
 
 
 def invitation_of(
-    call: StateCall, context: RequestContext, table: RouteTable, invitations: Invitations
+    question: Question, context: RequestContext, room: str, table: RouteTable, invitations: Invitations
 ) -> Invitation | None:
     """The invitation ``?invite=`` of a caller who is not eligible. ``NO_INVITATION`` if the caller has none: then the
     lineup succeeds only if the caller has a place or slot already. None if the caller is eligible, or does not line up.
-    Raises BadRequest for several invitations."""
-    if call.question != "lineup":
+    Raises BadRequest for several invitations and for a malformed query. At the gate they count as none, because the
+    query is the service's."""
+    if question not in _LINEUPS:
         return None
-    room = room_name(context)
     rule = table.eligible_of(room)
     if rule is None or (context.principal is not None and rule.matches(context.principal.claims)):
         return None
-    given = values_of(context.target.raw_query, "invite") if context.target is not None else []
-    if len(given) > 1:
-        raise BadRequest("invite is given several times")
+    try:
+        given = values_of(context.target.raw_query, "invite") if context.target is not None else []
+        if len(given) > 1:
+            raise BadRequest("invite is given several times")
+    except BadRequest:
+        if question == "lineup":
+            raise
+        given = []
     found = invitations.read(given[0], room, caller(context)) if given else None
     return found or NO_INVITATION
+
+
+def lane_of_caller(question: Question, context: RequestContext, room: str, table: RouteTable) -> str:
+    """In which lane of the room the caller is to line up; ``default`` also if the caller does not."""
+    lanes = table.lanes_of(room) if question in _LINEUPS else ()
+    if not lanes or context.principal is None:
+        return DEFAULT_LANE
+    return lane_of(lanes, context.principal.claims) or DEFAULT_LANE
+
+
+def lineup_terms(
+    question: Question, context: RequestContext, room: str, table: RouteTable, invitations: Invitations
+) -> tuple[Invitation | None, str]:
+    """With which invitation, and in which lane, the caller is to line up."""
+    invitation = invitation_of(question, context, room, table, invitations)
+    return invitation, lane_of_caller(question, context, room, table)
 
 
 def refusal_of(state: State) -> QueueError | None:
@@ -259,26 +300,42 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     app, context = request.app, request[CONTEXT]
     if call is not STATUS:
         check_prefetch(request.headers)
-    invitation = invitation_of(call, context, app[CONFIGURATION].tables.current.table, app[INVITATIONS])
-    state = await _state_of(request, call, invitation)
+    table, room = app[CONFIGURATION].tables.current.table, await _room(request)
+    invitation = invitation_of(call.question, context, room.name, table, app[INVITATIONS])
+    if call is LINEUP and isinstance(room, UnmadeRoom) and not room.off:
+        room = await made_to_line_up_in(app[ROOMS], room, context, invitation)
+    if call is LINEUP and not isinstance(room, UnmadeRoom):
+        state = await line_up(app, context, room, "lineup", invitation)
+    else:
+        state = await room.ask(call.question, caller(context))
     if (passes := request.app.get(PASSES)) is not None:
         issue_pass(passes, context, state)
     state = with_receipt(request.app[SIGNING_KEYS], state, caller(context))
     return call.answer(context, request.app[ADMISSIONS], state)
 
 
-async def _state_of(request: web.Request, call: StateCall, invitation: Invitation | None) -> State:
-    context, room = request[CONTEXT], _room(request)
+async def line_up(
+    app: web.Application,
+    context: RequestContext,
+    room: Room,
+    question: Question,
+    invitation: Invitation | None,
+) -> State:
+    """Where the caller stands after lining up by ``question``: ``lineup``, or ``arrive`` at the gate. The place of a
+    visitor who has signed in becomes the user's, and other visitors are checked before. Raises TooManyPlaces,
+    ChallengeRequired or QueueUnavailable."""
     if context.visitor_to_move is not None and not room.off:
         moved, state = await room.move(visitor_key(context.visitor_to_move), caller(context))
         if moved:
-            request.app[OBSERVERS].metrics.place_moved(room.name, "user")
-            return state
+            app[OBSERVERS].metrics.place_moved(room.name, "user")
+            # A gated call renews the session that has been moved, and claims the slot.
+            return await room.enter(caller(context)) if question == "arrive" else state
     release = None
-    if call is LINEUP and context.visitor is not None:
-        release = await check_visitor(request.app, context, room)
+    if context.visitor is not None:
+        release = await check_visitor(app, context, room)
     # If Redis does not answer, the visitor may have a place nevertheless, so nothing is released.
-    state = await room.ask(call.question, caller(context), invitation)
+    lane = lane_of_caller(question, context, room.name, app[CONFIGURATION].tables.current.table)
+    state = await room.ask(question, caller(context), invitation, lane=lane, lines_up=context.lines_up)
     if release is not None and refusal_of(state) is not None:
         await release()
     return state
@@ -303,14 +360,28 @@ async def drop_place(request: web.Request) -> web.StreamResponse:
 
 
 async def leave(request: web.Request) -> web.StreamResponse:
-    """Gives up slot or place, whichever the caller has. Made for a page that is being closed, which reads no answer."""
+    """Gives up slot or place, whichever the caller has. For a button: the form of the page is answered with an address
+    to go on to, and a script needs to read nothing."""
     await _leave(request, "both")
+    if request[CONTEXT].as_page:
+        return see_other(with_room("/api/v1/queue/left", room_name(request[CONTEXT])))
     return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
 
 async def _leave(request: web.Request, what: What) -> Left:
-    return await _room(request).leave(caller(request[CONTEXT]), what)
+    room = await _room(request)
+    return await room.leave(caller(request[CONTEXT]), what)
 
 
-def _room(request: web.Request) -> Room:
-    return request.app[ROOMS][room_name(request[CONTEXT])]
+async def _room(request: web.Request) -> Room | UnmadeRoom:
+    return await request.app[ROOMS].find(room_name(request[CONTEXT]))
+
+
+async def made_to_line_up_in(
+    rooms: Rooms, room: UnmadeRoom, context: RequestContext, invitation: Invitation | None
+) -> Room:
+    """The room, made because a caller lines up. Raises NotEligible, TooManyRooms or QueueUnavailable."""
+    if invitation is NO_INVITATION:
+        # The room would say so, and would have been made for that.
+        raise NotEligible
+    return await rooms.make(room.name, maker(context))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -123,13 +124,18 @@ def pass_unlimited(context: RequestContext, limits: Limits, metrics: Metrics) ->
 
 
 def _set_headers(context: RequestContext, policies: Sequence[RateLimitPolicy], left: Sequence[int]) -> None:
-    context.limit_headers = tuple(
-        header
-        for policy, tokens in zip(policies, left, strict=True)
-        for header in (
-            ("X-RateLimit-Remaining", str(tokens)),
-            ("X-RateLimit-Requested-Tokens", str(policy.requested_tokens)),
-            ("X-RateLimit-Burst-Capacity", str(policy.burst_capacity)),
-            ("X-RateLimit-Replenish-Rate", str(policy.replenish_rate)),
-        )
+    headers: list[tuple[str, str]] = []
+    for policy, tokens in zip(policies, left, strict=True):
+        headers.append(("X-RateLimit-Remaining", str(tokens)))
+        headers += _stated(policy.requested_tokens, policy.burst_capacity, policy.replenish_rate)
+    context.limit_headers = tuple(headers)
+
+
+@lru_cache(maxsize=256)
+def _stated(requested_tokens: int, burst_capacity: int, replenish_rate: int) -> tuple[tuple[str, str], ...]:
+    """The headers that are the same in each answer of a limit."""
+    return (
+        ("X-RateLimit-Requested-Tokens", str(requested_tokens)),
+        ("X-RateLimit-Burst-Capacity", str(burst_capacity)),
+        ("X-RateLimit-Replenish-Rate", str(replenish_rate)),
     )

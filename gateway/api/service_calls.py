@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from aiohttp import web
 
 from gateway.api.forwarding import direct_response, execute_plan, plan_for, plan_of
+from gateway.api.queue_commands import SERVICE_COMMANDS
 from gateway.context import CONFIGURATION, CONTEXT, DOWNLOADS, FORWARDER, OBSERVERS
 from gateway.errors import BadRequest, CircuitOpen, UpstreamError, UpstreamTimeout
 from gateway.proxy.body import RequestBody
@@ -71,7 +72,9 @@ async def _answer(
     if match.changes.answer is not None:
         return direct_response(match.changes.answer)
     app = request.app
-    plan = plan_of(request, context, match, app[CONFIGURATION], app[DOWNLOADS], target=target)
+    plan = plan_of(
+        request, context, match, app[CONFIGURATION], app[DOWNLOADS], app[SERVICE_COMMANDS], target=target
+    )
     return await execute_plan(request, plan, body=body)
 
 

@@ -8,11 +8,19 @@ from aiohttp import web
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.i18n import message
+from gateway.api.notices import notice_json
 from gateway.api.queue import QUEUE, caller, room_name
 from gateway.api.status import registration_json, status_json
 from gateway.auth.passes import Passes
 from gateway.context import CONFIGURATION, CONTEXT, DETACHED, HUBS, OBSERVERS, ROOMS, RequestContext
-from gateway.errors import MethodNotAllowed, QueueFailed, QueueUnavailable, RoomNotFound, TokenExpired
+from gateway.errors import (
+    MethodNotAllowed,
+    NotInQueue,
+    QueueFailed,
+    QueueUnavailable,
+    RoomNotFound,
+    TokenExpired,
+)
 from gateway.observability.tracing import TRACE_ID
 from gateway.request_accounting import CLIENT_GONE, DetachedCall
 from gateway.server.whole_response import SERVER_NAME
@@ -22,6 +30,8 @@ from gateway.sse.hub import Hub
 from gateway.sse.interfaces import UserState
 from gateway.sse.protocol import StreamProtocol
 from gateway.sse.response import EventStream
+from gateway.waiting_room.named_room import UnmadeRoom
+from gateway.waiting_room.notices import Notices
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
@@ -29,17 +39,24 @@ from gateway.waiting_room.state import State
 class EventRenderer:
     """Data of one room's events, in the user's language: the hub's renderer."""
 
-    def __init__(self, room: str, passes: Passes | None = None) -> None:
+    def __init__(self, room: str, notices: Notices, passes: Passes | None = None) -> None:
         """``passes`` issues a pass for each admitted user; None if users get none."""
+        self._notices = notices
         self._passes = passes
         self._room = room
         self._room_json = to_json(room)
 
-    def status(self, state: UserState, reason: str = "") -> str:
+    def status(self, state: UserState, languages: str, reason: str = "") -> str:
         """The status object."""
         if state.kind == "REGISTERED":
-            return registration_json(self._room_json, state)
-        return status_json(self._room_json, state, reason)
+            return registration_json(self._room_json, state, languages)
+        return status_json(self._room_json, state, languages, reason)
+
+    def notice(self, languages: str) -> str:
+        """The notice in force, as the data of an event."""
+        notice = self._notices.current
+        text = "" if notice is None else notice_json(notice, languages)
+        return f'{{"notice":{text}}}' if text else "{}"
 
     @property
     def personal(self) -> bool:
@@ -89,10 +106,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
         raise MethodNotAllowed(("GET",))
     app, context = request.app, request[CONTEXT]
     user = caller(context)
+    room = await app[ROOMS].find(room_name(context))
+    if isinstance(room, UnmadeRoom):
+        # Without an event, since no lineup would end in this stream.
+        raise NotInQueue
     hub = hub_of(context, app[HUBS])
     ended = has_ended(request.headers)
     late = context.visitor is None and context.principal is not None and context.principal.late
-    if (ended or late) and (state := await _state(app[ROOMS][room_name(context)], user)) is not None:
+    if (ended or late) and (state := await _state(room, user)) is not None:
         if late and not state.pending:
             raise TokenExpired
         if ended and not state.pending:
@@ -103,6 +124,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         request,
         user=user,
         locale=context.locale,
+        languages=context.languages,
         max_buffer=app[CONFIGURATION].settings.sse_max_buffer_bytes,
         connections=app[DETACHED],
         on_end=StreamCall(context, app[OBSERVERS], request.method),

@@ -39,6 +39,14 @@ async def reserve_place(
     return reservation.code, release
 
 
+def maker(context: RequestContext) -> str:
+    """Who is counted as having made a room: the user, or all visitors at the address, since anyone may be any number of
+    visitors."""
+    if context.visitor is None:
+        return f"user {context.member}"
+    return f"address {network_of(context.client)}"
+
+
 async def check_visitor(app: web.Application, context: RequestContext, room: Room) -> Release | None:
     """Whether the visitor who lines up may have a place in ``room``. A visitor who has one is not asked about again.
     Returns what to call if the lineup is refused all the same; None: nothing.
@@ -58,6 +66,7 @@ async def check_visitor(app: web.Application, context: RequestContext, room: Roo
             room.name,
             visitor,
             context.client,
+            client=network_of(context.client),
             seconds=limits.challenge.timeout,
             fail_open=limits.challenge.fail_open,
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import aiohttp
 
 from gateway.errors import ChallengeRequired, QueueUnavailable
+from gateway.name_threads import NameResolver
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +20,11 @@ MAX_CONNECTIONS: Final = 64
 """Questions under way at a time, at most; others wait for their turn."""
 MAX_WAITING: Final = 256
 """Questions that wait for their turn, at most."""
-MAX_WAIT_SECONDS: Final = 4.0
+MAX_WAITING_OF_CLIENT: Final = 32
+"""The same for one client: a visitor who is refused may ask again at once, and would leave no turn to others."""
+MAX_WAIT_SECONDS: Final = 2.0
 """How long one waits for its turn. With the longest time for an answer, 5 s, that is less than the 10 s for which
-``reserve.lua`` keeps the place."""
+``reserve.lua`` keeps the place, and than the 8 s that the shipped proxies wait for an answer."""
 
 BUSY_RETRY_SECONDS: Final = 5.0
 
@@ -33,7 +37,8 @@ class Challenges:
         self._on_answer = on_answer
         self._session: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
+        """How many wait, by client; clients of whom none waits are left out."""
         self._failing: set[str] = set()
         """Rooms whose service did not answer the last time."""
 
@@ -41,7 +46,7 @@ class Challenges:
     async def running(self) -> AsyncIterator[None]:
         """Asks until the block ends."""
         # No cookies, no proxies of the environment, and connections of its own: a slow service must not hold up others.
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, resolver=NameResolver())
         async with aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         ) as session:
@@ -52,14 +57,23 @@ class Challenges:
                 self._session = None
 
     async def ask(
-        self, url: str, room: str, visitor: str, address: str, *, seconds: float, fail_open: bool
+        self,
+        url: str,
+        room: str,
+        visitor: str,
+        address: str,
+        *,
+        client: str,
+        seconds: float,
+        fail_open: bool,
     ) -> None:
-        """Asks whether ``visitor`` at ``address`` may have a place in ``room``. ``seconds``: for the whole
-        question, from its turn on. Raises ChallengeRequired if the answer is not 2xx. Without an answer raises
-        QueueUnavailable, unless ``fail_open``. Raises QueueUnavailable in any case if too many questions wait for their
-        turn: otherwise many lineups at a time would pass a service that refuses all of them."""
+        """Asks whether ``visitor`` at ``address`` may have a place in ``room``. ``client``: whose questions count
+        together. ``seconds``: for the whole question, from its turn on. Raises ChallengeRequired if the answer is not
+        2xx. Without an answer raises QueueUnavailable, unless ``fail_open``. Raises QueueUnavailable in any case if too
+        many questions wait for their turn: otherwise many lineups at a time would pass a service that refuses all of
+        them."""
         question = {"room": room, "visitor": visitor, "address": address}
-        await self._turn(room)
+        await self._turn(room, client)
         try:
             status = await self._status(url, question, seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -82,18 +96,22 @@ class Challenges:
         if not passed:
             raise ChallengeRequired
 
-    async def _turn(self, room: str) -> None:
+    async def _turn(self, room: str, client: str) -> None:
         """Waits until one question less is under way. Raises QueueUnavailable if that takes too long."""
-        busy = self._turns.locked() and self._waiting >= MAX_WAITING
+        busy = self._turns.locked() and (
+            self._waiting[client] >= MAX_WAITING_OF_CLIENT or self._waiting.total() >= MAX_WAITING
+        )
         if not busy:
-            self._waiting += 1
+            self._waiting[client] += 1
             try:
                 async with asyncio.timeout(MAX_WAIT_SECONDS):
                     await self._turns.acquire()
             except TimeoutError:
                 busy = True
             finally:
-                self._waiting -= 1
+                self._waiting[client] -= 1
+                if not self._waiting[client]:
+                    del self._waiting[client]
         if busy:
             self._on_answer(room, "busy")
             raise QueueUnavailable("too many questions wait for the challenge's service", BUSY_RETRY_SECONDS)

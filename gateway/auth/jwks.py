@@ -15,6 +15,7 @@ from gateway.auth.discovery import Discovery, Fetch, FetchFailed, IssuerLocation
 from gateway.auth.key_set import MAX_KID_CHARS, Key, KeySet, NoKeySet, UnusedEntry, parse_key_set
 from gateway.auth.signatures import ALGORITHMS
 from gateway.auth.unknown_kids import UnknownKids
+from gateway.background import end_task
 from gateway.errors import AuthUnavailable, TokenInvalid
 
 _log = logging.getLogger(__name__)
@@ -225,9 +226,7 @@ class Jwks:
             yield self
         finally:
             self._running = self._fetching = False
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             self._end_fetch()
 
     async def _refresh_for_ever(self) -> None:

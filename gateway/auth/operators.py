@@ -67,6 +67,10 @@ class Operators:
                 found = operator
         return found
 
+    def current(self, name: str) -> Operator | None:
+        """The operator of this name, as the entry is now; None without one."""
+        return next((operator for operator in self._all() if operator.name == name), None)
+
     def identify(self, authorization: Sequence[str], address: str) -> Operator:
         """The operator who calls. ``address`` is the client's.
 

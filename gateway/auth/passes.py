@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from gateway.auth.key_ring import KeyRing
@@ -15,6 +17,10 @@ PASS_SECONDS: Final = 600.0
 """The longest life of a pass."""
 _MAX_REMEMBERED: Final = 16_384
 _DEFAULT_ROOM: Final = "default"
+MAX_COOKIE_BYTES: Final = 4096
+"""Of the cookies with passes that a browser keeps, in all. A head has a bound, and the gateway refuses every request
+with a longer one. Otherwise a user of eighteen rooms with a pass for each would be shut out until the passes end."""
+_COOKIE: Final = re.compile(r"[ \t]*(queue-pass(?:-[A-Za-z0-9_-]{1,200})?)=.*")
 
 
 class Pass(NamedTuple):
@@ -93,6 +99,27 @@ def cookie_name(room: str) -> str:
     return "queue-pass" if room == _DEFAULT_ROOM else f"queue-pass-{room}"
 
 
+def superseded(lines: Sequence[str], cookie: str, *, secure: bool = False) -> tuple[str, ...]:
+    """The ``Set-Cookie`` lines that take passes for other rooms from a browser which gets ``cookie``, so that its
+    passes stay within ``MAX_COOKIE_BYTES``. ``lines``: the values of ``Cookie``; browsers name the oldest first."""
+    name, _, rest = cookie.partition("=")
+    pairs = (pair for line in lines for pair in line.split(";"))
+    held = {found[1]: len(pair) for pair in pairs if (found := _COOKIE.fullmatch(pair)) is not None}
+    held.pop(name, None)
+    excess = len(name) + len(rest.partition(";")[0]) + sum(held.values()) - MAX_COOKIE_BYTES
+    removed = []
+    for other, length in held.items():
+        if excess <= 0:
+            break
+        excess -= length
+        removed.append(_set_cookie(other, "", 0, secure=secure))
+    return tuple(removed)
+
+
 def _cookie(room: str, token: str, max_age: int, *, secure: bool) -> str:
+    return _set_cookie(cookie_name(room), token, max_age, secure=secure)
+
+
+def _set_cookie(name: str, value: str, max_age: int, *, secure: bool) -> str:
     end = "; Secure" if secure else ""
-    return f"{cookie_name(room)}={token}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{end}"
+    return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{end}"

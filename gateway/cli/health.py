@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
+from urllib.request import OpenerDirector
 
-from gateway.cli.client import OPENER, own_url, within
+from gateway.cli.client import own_opener, own_url, within
 from gateway.cli.parsing import Commands
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
@@ -39,12 +40,15 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     try:
-        url = own_url(Settings.from_env(environ))
+        settings = Settings.from_env(environ)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    url = own_url(settings)
+    # Nothing secret is sent, and a new certificate may not be in force yet.
+    opener = own_opener(settings, verified=False)
     kind = "liveness" if options.liveness else "readiness"
-    healthy, said = _ask(f"{url}/actuator/health/{kind}")
+    healthy, said = _ask(f"{url}/actuator/health/{kind}", opener)
     if said == _FULL and options.liveness:
         # The gateway has answered. A restart would only end the requests and streams that it serves.
         healthy = True
@@ -52,10 +56,10 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0 if healthy else 1
 
 
-def _ask(url: str) -> tuple[bool, str]:
+def _ask(url: str, opener: OpenerDirector) -> tuple[bool, str]:
     """Whether a healthy gateway answers, and what it answered."""
     try:
-        return within(TIMEOUT_SECONDS, lambda: _answer(url))
+        return within(TIMEOUT_SECONDS, lambda: _answer(url, opener))
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, TimeoutError):
@@ -67,10 +71,10 @@ def _ask(url: str) -> tuple[bool, str]:
         return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
 
 
-def _answer(url: str) -> tuple[bool, str]:
+def _answer(url: str, opener: OpenerDirector) -> tuple[bool, str]:
     """Whether the answer is that of a healthy gateway, and what it says. Raises what urllib raises."""
     try:
-        with OPENER.open(url, timeout=TIMEOUT_SECONDS) as response:
+        with opener.open(url, timeout=TIMEOUT_SECONDS) as response:
             state = _state(response.read(_ANSWER_BYTES))
             return state == "UP", state or f"{response.status} {_NOT_A_GATEWAY.format(url)}"
     except HTTPError as error:

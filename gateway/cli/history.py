@@ -15,6 +15,7 @@ _WORDS = {
     "RETURNED": "returned to the line with the same ticket",
     "PROMOTED": "was admitted from the line",
     "CLAIMED": "claimed the slot",
+    "FRONT": "was put in front of the line by an operator",
     "EXPIRED": "lost the slot: the session ended",
     "LEFT": "left",
     "REMOVED": "was removed",
@@ -25,6 +26,7 @@ _BECAUSE = {
     "SOLD_OUT": "an operator said that the room is sold out",
     "OPERATOR": "an operator did it, see the audit",
     "ELSEWHERE": "another system with the same Redis did it",
+    "LANE": "the route file has the lane no longer, and the place is in lane default now",
     "TRANSFER": "slot or place went from one user to the other, by a sign-in or to another device",
 }
 

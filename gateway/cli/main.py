@@ -161,6 +161,7 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--seconds", type=_seconds, metavar="S", help="how long the crowd takes (45)")
     demo.add_argument("--seed", type=_whole, metavar="N", help="repeat the crowd of an earlier run")
     demo.add_argument("--no-crowd", action="store_true", help="an empty room, to be tried by hand")
+    demo.add_argument("--stay", action="store_true", help="keep everything up after the crowd, until Ctrl-C")
     demo.set_defaults(run=_demo)
 
 

@@ -12,13 +12,15 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import Request
+from urllib.request import OpenerDirector, Request
 
-from gateway.cli.client import OPENER, own_url, within
+from gateway.cli.client import OPENER, own_opener, own_url, within
 from gateway.cli.draw import add_verify_to
 from gateway.cli.history import history_line
 from gateway.cli.parsing import Commands, utf8
-from gateway.cli.texts import escaped, moment
+from gateway.cli.report import as_csv, as_table
+from gateway.cli.room_texts import change_line, described, for_reading, with_moments
+from gateway.cli.texts import escaped
 from gateway.draw.published import MAX_BYTES
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
@@ -26,11 +28,10 @@ from gateway.settings.types import HTTP_URL
 
 TIMEOUT_SECONDS = 10.0
 _ANSWER_BYTES = MAX_BYTES
-_NAME_WIDTH = 22
 _WRONG_SETTINGS = 2
 _NOT_FOUND = frozenset({"ROOM_NOT_FOUND", "NOT_IN_QUEUE", "NO_DRAW"})
-_MOMENTS = ("since", "lastSeen", "opensAt", "closesAt")
 _SET_OPTIONS = (
+    ("--duration", "TIME", "length of a session, as 300 (seconds) or 5m"),
     ("--absent", "TIME", "how long a waiting user may be out of sight, as 60s; 0: for ever"),
     ("--hold", "TIME", "how long a parked user keeps the ticket, as 30m"),
     ("--claim", "TIME", "how soon an admitted user must make a gated call, as 90s; 0: off"),
@@ -45,6 +46,11 @@ _SET_OPTIONS = (
         "--relineup",
         "HOW",
         "what lining up again does to a waiting user: back, to the end of the line; keep, the place stays",
+    ),
+    (
+        "--lineup",
+        "HOW",
+        "what the gate does with a user without a place: explicit, it refuses the call; implicit, it lines the user up",
     ),
     (
         "--max-waiting",
@@ -99,7 +105,7 @@ def add_to(commands: Commands, files: object = None) -> None:
     resume = kinds.add_parser("resume", parents=[common], help="admit again")
     resume.set_defaults(run=_run, call=lambda options: _change(options, {"paused": False}))
 
-    remove, find, history = _add_users(kinds, common)
+    remove, front, find, history = _add_users(kinds, common)
     invite = _add_invite(kinds, common)
 
     audit = kinds.add_parser("audit", parents=[common], help="what operators have changed, the newest first")
@@ -108,14 +114,15 @@ def add_to(commands: Commands, files: object = None) -> None:
     )
     audit.set_defaults(run=_run, call=_audit)
 
+    report = _add_report(kinds, common)
     beacon, draw = _add_draw(kinds, common)
     add_verify_to(kinds, files)
 
-    doors = _add_doors(kinds, common)
-    for one in (change, pause, resume, remove, *doors, invite, beacon):
+    doors, notice = _add_doors(kinds, common), _add_notice(kinds, common)
+    acts = (change, pause, resume, remove, front, *doors, notice, invite, beacon)
+    for one in acts:
         one.add_argument("--reason", type=utf8, metavar="TEXT", help="why, for the audit")
-
-    for one in (change, pause, resume, remove, *doors, find, history, invite, audit, beacon, draw):
+    for one in (*acts, find, history, audit, report, draw):
         one.add_argument(
             "--room", type=utf8, default="default", metavar="ROOM", help="another room than default"
         )
@@ -125,16 +132,21 @@ def _add_set(kinds: Commands, common: argparse.ArgumentParser) -> argparse.Argum
     """Adds ``room set``, and returns its parser."""
     change = kinds.add_parser("set", parents=[common], help="change limits, for all instances at once")
     change.add_argument("--capacity", type=int, metavar="N", help="users allowed in at a time")
-    change.add_argument("--duration", type=float, metavar="SECONDS", help="length of a session")
     for option, kind, explanation in _SET_OPTIONS:
         change.add_argument(option, type=utf8, metavar=kind, help=explanation)
+    change.add_argument(
+        "--stock",
+        type=utf8,
+        metavar="N",
+        help="how many things are left to sell, until a service or you say otherwise",
+    )
     change.add_argument("--lift", action="store_true", help="go back to the limits of the settings")
     change.set_defaults(run=_run, call=_set)
     return change
 
 
 def _add_users(kinds: Commands, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """Adds ``room remove``, ``find`` and ``history``, and returns their parsers."""
+    """Adds ``room remove``, ``front``, ``find`` and ``history``, and returns their parsers."""
     remove = kinds.add_parser("remove", parents=[common], help="take slot or place away from a user")
     remove.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     remove.set_defaults(run=_run, call=_remove)
@@ -145,12 +157,27 @@ def _add_users(kinds: Commands, common: argparse.ArgumentParser) -> list[argpars
     find.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     find.set_defaults(run=_run, call=_find)
 
+    front = kinds.add_parser("front", parents=[common], help="put a user in line in front of all others")
+    front.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
+    front.set_defaults(run=_run, call=_front)
+
     history = kinds.add_parser(
         "history", parents=[common], help="what happened to a user, for example why the place was lost"
     )
     history.add_argument("user", type=utf8, metavar="USER", help="the user's id, as in the token's sub")
     history.set_defaults(run=_run, call=_history)
-    return [remove, find, history]
+    return [remove, front, find, history]
+
+
+def _add_report(kinds: Commands, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Adds ``room report``, and returns its parser."""
+    report = kinds.add_parser("report", parents=[common], help="the room's numbers minute by minute")
+    report.add_argument("--csv", action="store_true", help="print them as CSV, for a spreadsheet")
+    report.add_argument(
+        "--minutes", type=int, default=360, metavar="N", help="how many minutes (360, at most 1440)"
+    )
+    report.set_defaults(run=_run, call=_report)
+    return report
 
 
 def _add_draw(kinds: Commands, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
@@ -197,6 +224,19 @@ def _add_doors(kinds: Commands, common: argparse.ArgumentParser) -> list[argpars
     return list(acts.values())
 
 
+def _add_notice(kinds: Commands, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Adds ``room notice``, and returns its parser."""
+    notice = kinds.add_parser("notice", parents=[common], help="tell all users of the room something")
+    what = notice.add_mutually_exclusive_group(required=True)
+    what.add_argument("text", type=utf8, nargs="?", metavar="TEXT", help="in at most 500 characters")
+    what.add_argument("--clear", action="store_true", help="take it back")
+    notice.add_argument(
+        "--lang", type=utf8, metavar="LANG", help="only users of this language, as ko, en or zh-Hant"
+    )
+    notice.set_defaults(run=_run, call=_notice)
+    return notice
+
+
 def _add_invite(kinds: Commands, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Adds ``room invite``, and returns its parser."""
     invite = kinds.add_parser(
@@ -221,15 +261,15 @@ def _show(options: argparse.Namespace) -> Call:
 
 
 def _set(options: argparse.Namespace) -> Call:
-    wanted = {"capacity": options.capacity, "durationSeconds": options.duration}
-    wanted |= {name: getattr(options, name) for name in _RULES}
+    wanted = {"capacity": options.capacity}
+    wanted |= {name: getattr(options, name) for name in (*_RULES, "stock")}
     change = {name: value for name, value in wanted.items() if value is not None}
     if options.lift:
         change["override"] = False
     if not change:
         raise RoomCallFailed(
-            "nothing to change: give --capacity, --duration, "
-            + "".join(f"--{name.replace('_', '-')}, " for name in _RULES)
+            "nothing to change: give --capacity, "
+            + "".join(f"--{name.replace('_', '-')}, " for name in (*_RULES, "stock"))
             + "or --lift"
         )
     return _change(options, change)
@@ -241,9 +281,21 @@ def _change(options: argparse.Namespace, change: dict[str, Any]) -> Call:
 
 
 def _act(name: str, options: argparse.Namespace) -> Call:
-    given = {"until": options.until, "reason": options.reason}
-    order = {key: value for key, value in given.items() if value is not None}
+    return _post(options, name, {"until": options.until})
+
+
+def _post(options: argparse.Namespace, name: str, given: dict[str, Any]) -> Call:
+    order = {key: value for key, value in (given | {"reason": options.reason}).items() if value is not None}
     return "POST", f"{_path(options.room)}/{name}", order
+
+
+def _notice(options: argparse.Namespace) -> Call:
+    given = {"text": options.text, "clear": options.clear or None, "lang": options.lang}
+    return _post(options, "notice", given)
+
+
+def _front(options: argparse.Namespace) -> Call:
+    return _post(options, "front", {"user": options.user})
 
 
 def _run_confirmed(name: str, options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -294,6 +346,10 @@ def _audit(options: argparse.Namespace) -> Call:
     return "GET", f"{_path(options.room)}/audit?{urlencode({'limit': options.limit})}", None
 
 
+def _report(options: argparse.Namespace) -> Call:
+    return "GET", f"{_path(options.room)}/report?{urlencode({'minutes': options.minutes})}", None
+
+
 def _beacon(options: argparse.Namespace) -> Call:
     reason = {} if options.reason is None else {"reason": options.reason}
     return "POST", f"{_path(options.room)}/beacon", {"value": options.value} | reason
@@ -334,11 +390,13 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
     try:
         settings = Settings.from_env(environ)
         url = options.url or own_url(settings)
-        answer = _ask(url, settings.operator_token or settings.management_token, *options.call(options))
+        opener = OPENER if options.url else own_opener(settings, verified=True)
+        token = settings.operator_token or settings.management_token
+        answer = _ask(opener, url, token, *options.call(options))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return _WRONG_SETTINGS
-    except RoomCallFailed as error:
+    except (RoomCallFailed, OSError) as error:
         print(f"gateway room: {error}", file=sys.stderr)
         return 1
     data = answer.get("data")
@@ -353,21 +411,25 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], *, again: bool
         print(escaped(json.dumps(data, ensure_ascii=False, indent=2)))
     elif data is None:
         print(escaped(answer.get("message", "done")))
-    elif options.call is _audit:
-        print("\n".join(_change_line(entry) for entry in data) or "no changes")
-    elif options.call is _history:
-        print("\n".join(map(history_line, data)) or "nothing is known of this user")
-    elif options.call is _invite:
-        print(escaped(data["invite"]))
-    elif options.call is _find:
-        print(_described(_for_reading(data)))
     else:
-        print(
-            "\n\n".join(
-                _described(_with_moments(one)) for one in (data if isinstance(data, list) else [data])
-            )
-        )
+        print(_text(options, data))
     return 0
+
+
+def _text(options: argparse.Namespace, data: Any) -> str:
+    """The data of an answer as people read it."""
+    if options.call is _audit:
+        return "\n".join(change_line(entry) for entry in data) or "no changes"
+    if options.call is _report:
+        return as_csv(data) if options.csv else as_table(data)
+    if options.call is _history:
+        return "\n".join(map(history_line, data)) or "nothing is known of this user"
+    if options.call is _invite:
+        return escaped(str(data["invite"]))
+    if options.call in (_find, _front):
+        return described(for_reading(data))
+    rooms = data if isinstance(data, list) else [data]
+    return "\n\n".join(described(with_moments(one)) for one in rooms)
 
 
 def _with_url(rooms: Any, url: str) -> Any:
@@ -382,66 +444,13 @@ def _with_url(rooms: Any, url: str) -> Any:
     return rooms | {"gateway": {"url": plain} | (known if isinstance(known, dict) else {})}
 
 
-def _for_reading(user: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a user, with times as people read them."""
-    known = {name: value for name, value in user.items() if value is not None}
-    known = _with_moments(known)
-    known["streams"] = ", ".join(each["instance"] for each in user["streams"]) or "none"
-    known["endings"] = "; ".join(map(history_line, user.get("endings", ()))) or "none"
-    return known
-
-
-def _with_moments(content: dict[str, Any]) -> dict[str, Any]:
-    """The object with moments as people read them."""
-    return content | {name: moment(content[name]) for name in _MOMENTS if name in content}
-
-
-def _change_line(entry: dict[str, Any]) -> str:
-    """One change of an operator in one line."""
-    parts = [moment(entry["at"]), entry["by"], entry["act"], entry["setting"], entry.get("user")]
-    if entry["from"] is not None or entry["to"] is not None:
-        parts.append(f"{entry['from'] or '-'} -> {entry['to'] or '-'}")
-    if entry["reason"]:
-        parts.append(f"({entry['reason']})")
-    # A line break in a text would look like another entry.
-    return "  ".join(escaped(str(part)).replace("\n", "\\n") for part in parts if part)
-
-
-def _described(room: dict[str, Any]) -> str:
-    """One line per member of the object. All values begin in one column, however long the names are."""
-    width = max([_NAME_WIDTH, *map(len, room)])
-    return "\n".join(
-        escaped(f"{name:{width}} {_value(value)}").replace("\n", "\\n") for name, value in room.items()
-    )
-
-
-def _instance(one: Any) -> str:
-    if not isinstance(one, dict):
-        return str(one)
-    return f"{one.get('instance')} ({one.get('streams')} streams, version {one.get('version')})"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ", ".join(_instance(each) for each in value) or "none"
-    if isinstance(value, dict) and "url" in value:
-        return ", ".join(
-            [value["url"], *(f"{name} {value[name]}" for name in ("instance", "version") if name in value)]
-        )
-    if isinstance(value, dict) and "since" not in value:
-        return ", ".join(f"{name} {one.get('value')} ({one.get('from')})" for name, one in value.items())
-    if isinstance(value, dict):
-        return (
-            f"following an older system since {value.get('since')}, because {value.get('because')} "
-            f"(last sign {value.get('lastSign')})"
-        )
-    return str(value)
-
-
 def _ask(
-    url: str, token: str | None, method: str, path: str, change: dict[str, Any] | None
+    opener: OpenerDirector,
+    url: str,
+    token: str | None,
+    method: str,
+    path: str,
+    change: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The envelope of the answer. Raises ``RoomCallFailed`` unless the call succeeds."""
     if "@" in url:
@@ -464,7 +473,7 @@ def _ask(
         body = json.dumps(change).encode()
     request = Request(url.rstrip("/") + path, body, headers, method=method)  # noqa: S310 - checked above
     try:
-        status, answer = within(TIMEOUT_SECONDS, lambda: _answer(request))
+        status, answer = within(TIMEOUT_SECONDS, lambda: _answer(opener, request))
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, TimeoutError):
@@ -483,10 +492,10 @@ def _is_address(url: str) -> bool:
     return url.isascii()
 
 
-def _answer(request: Request) -> tuple[int | None, bytes]:
+def _answer(opener: OpenerDirector, request: Request) -> tuple[int | None, bytes]:
     """The status, None if the call succeeded, and the body. Raises what urllib raises."""
     try:
-        with OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             return None, response.read(_ANSWER_BYTES)
     except HTTPError as error:
         with error:

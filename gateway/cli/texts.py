@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Final
+
+_END_OF_DATES_MS: Final = 253_402_300_800_000
+"""The end of the year 9999."""
 
 
 def escaped(text: str) -> str:
@@ -18,6 +22,8 @@ def escaped(text: str) -> str:
 
 
 def moment(milliseconds: int) -> str:
-    """A time in epoch milliseconds as ISO 8601 to the second, in UTC."""
+    """A time in epoch milliseconds as ISO 8601 to the second, in UTC. One that is no date as the number that it is."""
+    if milliseconds >= _END_OF_DATES_MS:
+        return str(milliseconds)
     at = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from gateway.api.rooms import following_object
+from gateway.api.services import instance_object
 from gateway.auth.jwks import Jwks
 from gateway.composition.route_sources import RouteSources
 from gateway.discovery.config_server.client import ConfigServer
 from gateway.observability.logging import timestamp
+from gateway.proxy.load_balancer import Instances
 from gateway.waiting_room.keys import DEFAULT_ROOM
 from gateway.waiting_room.rooms import Rooms
 
@@ -27,6 +29,8 @@ def redis_health(rooms: Rooms) -> Checked:
         details["refusedScripts"] = rooms.refused_scripts
     if rooms.failing_scripts:
         details["failingScripts"] = rooms.failing_scripts
+    if rooms.named.needed:
+        details["roomsMade"] = len(rooms.named)
     if not rooms.subscription.listening.is_set():
         return False, details | {"reason": "events of the rooms are not heard"}
     return True, details
@@ -67,3 +71,14 @@ def config_health(sources: RouteSources, config: ConfigServer) -> Checked:
     if sources.unready:
         return "OUT_OF_SERVICE", {"reason": sources.unready} | details
     return not status.failures, details
+
+
+def service_health(instances: Instances) -> Checked:
+    """DOWN while a service has instances and none of them is healthy or unchecked. The gateway itself is not: it serves
+    all other routes, and goes on asking."""
+    services = instances.report()
+    down = any(each.instances and each.count("healthy") + each.count("unknown") == 0 for each in services)
+    details: dict[str, object] = {
+        each.service: [instance_object(one) for one in each.instances] for each in services
+    }
+    return "DOWN" if down else True, details

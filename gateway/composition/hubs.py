@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -36,7 +36,10 @@ class Hubs(Mapping[str, Hub]):
         timings: StreamTimings,
         counts: HubCounts,
         passes: Passes | None = None,
+        lag: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``lag`` returns how late the event loop is, in seconds."""
+        self._lag = lag
         self.stream_limit = stream_limit
         self._timings = timings
         self._counts = counts
@@ -58,19 +61,44 @@ class Hubs(Mapping[str, Hub]):
         for room in rooms:
             if room.name in self._hubs:
                 continue
-            hub = Hub(
-                room,
-                room.presence,
-                EventRenderer(room.name, self._passes),
-                self.stream_limit,
-                timings=self._timings,
-                counts=self._counts,
-                on_admitted=partial(self._counts.estimated, room.name),
-            )
-            room.presence.about = partial(_report, hub)
+            hub = self._make(room)
             if self._stack is not None:
                 await self._stack.enter_async_context(hub.running())
             self._hubs[room.name] = hub
+
+    def _report(self, hub: Hub) -> str:
+        """What this instance reports of itself for the hub's room."""
+        return report(len(hub), __version__, self._lag())
+
+    @contextlib.asynccontextmanager
+    async def beside(self, room: Room) -> AsyncIterator[None]:
+        """Runs a hub for ``room`` until the block ends."""
+        hub = self._make(room)
+        async with hub.running():
+            self._hubs[room.name] = hub
+            try:
+                yield
+            finally:
+                del self._hubs[room.name]
+
+    def _make(self, room: Room) -> Hub:
+        hub = Hub(
+            room,
+            room.presence,
+            EventRenderer(room.name, room.notices, self._passes),
+            self.stream_limit,
+            timings=self._timings,
+            counts=self._counts,
+            on_admitted=partial(self._note_estimate, room),
+        )
+        room.presence.about = partial(self._report, hub)
+        room.notices.on_change = hub.announce
+        return hub
+
+    def _note_estimate(self, room: Room, first_estimate: float, real: float) -> None:
+        """Counts how far an estimate was off: in the metrics of this instance, and in the report of the room."""
+        self._counts.estimated(room.name, first_estimate, real)
+        room.presence.estimated(first_estimate, real)
 
     def deliver(self, events: Sequence[RoomEvent]) -> None:
         """Passes events on to the streams they are about."""
@@ -92,15 +120,10 @@ class Hubs(Mapping[str, Hub]):
     async def running(self) -> AsyncIterator[None]:
         """Runs all hubs until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
-            for hub in self._hubs.values():
+            for hub in tuple(self._hubs.values()):
                 await stack.enter_async_context(hub.running())
             self._stack = stack
             try:
                 yield
             finally:
                 self._stack = None
-
-
-def _report(hub: Hub) -> str:
-    """What this instance reports of itself for the hub's room."""
-    return report(len(hub), __version__)

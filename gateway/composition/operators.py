@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.auth.operators import MANAGEMENT, ROLES, Operator, Operators
+from gateway.background import background_task
 from gateway.routing.spec.document import BadDocument, Fields, Items, Node, Text, read_document
 from gateway.routing.spec.issues import Issue, Issues, RouteFileError, summarize
 from gateway.routing.spec.loader import content_of
@@ -137,13 +138,8 @@ class OperatorsFile:
         self._operators.named = await asyncio.to_thread(read_operators, self._path)
         self._seen = seen
         self._log()
-        task = asyncio.create_task(self._watch(), name="operators-file")
-        try:
+        async with background_task(self._watch(), "operators-file"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         while True:

@@ -4,9 +4,9 @@ instances."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.auth.passes import Passes
 from gateway.composition.hubs import Hubs
@@ -21,12 +21,18 @@ from gateway.sse.registry import StreamLimit
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.events import RoomEvent
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
+from gateway.waiting_room.lanes import lanes_text
+from gateway.waiting_room.named_rooms import NamedRoomLimits
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.embedded import embedded_redis
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.rules import DEFAULTS, RULE_NAMES, Prequeue, RoomRules
 
 T = TypeVar("T")
+
+_LIMITS: Final = {"capacity": "allowed_in_max_capacity", "duration": "allowed_in_duration_seconds"}
+"""The limits of a room, and the settings for rooms without."""
+_BUILT_IN: Final = Settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +53,15 @@ class WaitingRooms:
 
 @contextlib.asynccontextmanager
 async def waiting_rooms(
-    settings: Settings, table: RouteTable, metrics: Metrics, tracer: Tracer, passes: Passes | None = None
+    settings: Settings,
+    table: RouteTable,
+    metrics: Metrics,
+    tracer: Tracer,
+    passes: Passes | None = None,
+    lag: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[WaitingRooms]:
-    """Connects to Redis, or starts one, and runs the rooms of ``table`` and their streams.
+    """Connects to Redis, or starts one, and runs the rooms of ``table`` and their streams. ``lag`` returns how late the
+    event loop is, in seconds.
 
     Raises EmbeddedRedisError if the embedded Redis can't be started. A Redis elsewhere may be away.
     """
@@ -72,6 +84,7 @@ async def waiting_rooms(
             ),
             metrics,
             passes,
+            lag,
         )
         redis = Redis(redis_url, settings.redis_timeout_seconds, main_key=main_key(settings))
         rooms = Rooms(
@@ -88,7 +101,13 @@ async def waiting_rooms(
             on_restored=hubs.restored,
             on_sweep=metrics.swept,
             on_redis=metrics.redis_state,
+            named=NamedRoomLimits(
+                settings.queue_max_rooms, settings.queue_room_idle_seconds, settings.queue_rooms_per_client
+            ),
+            beside=hubs.beside,
+            on_stopped=metrics.room_stopped,
         )
+        metrics.label_rooms(rooms.label_of, lambda: len(rooms.named))
         made = WaitingRooms(rooms, hubs, admissions, redis_url, redis)
         await made.provide(table, settings)
         await stack.enter_async_context(rooms.running())
@@ -102,7 +121,8 @@ def main_key(settings: Settings) -> str:
 
 
 def room_limits(settings: Settings, table: RouteTable) -> dict[str, ConfiguredLimits]:
-    """Every room with its configured limits: those of the route file, else those of the settings.
+    """Every room with its configured limits: those of the route file, else those of the settings. An entry with a star
+    is for the rooms that calls make.
 
     Empty for a table that is not ready: its limits are unknown, and other instances sweep the rooms.
     """
@@ -130,11 +150,13 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         rate=settings.queue_rate,
         history=settings.queue_history_seconds,
         relineup=settings.queue_relineup,
+        lineup=settings.queue_lineup,
         max_waiting=settings.queue_max_waiting,
         lineups_per_minute=settings.queue_lineups_per_minute,
         mode=settings.queue_mode,
     )
     of_file = {name: getattr(given, name) for name in RULE_NAMES}
+    of_file["lanes"] = lanes_text((lane.name, lane.share) for lane in given.lanes) if given.lanes else None
     of_file["prequeue"] = given.prequeue.seconds if given.prequeue else None
     from_file = {name for name, value in of_file.items() if value is not None}
     sources = {
@@ -142,6 +164,11 @@ def _limits(settings: Settings, given: RoomLimits) -> ConfiguredLimits:
         for name in RULE_NAMES
         if name in from_file or getattr(from_settings, name) != getattr(DEFAULTS, name)
     }
+    for name, attribute in _LIMITS.items():
+        if getattr(given, name) is not None:
+            sources[name] = "file"
+        elif getattr(settings, attribute) != getattr(_BUILT_IN, attribute):
+            sources[name] = "environment"
     return ConfiguredLimits(
         chosen(given.capacity, settings.allowed_in_max_capacity),
         chosen(given.duration, settings.allowed_in_duration_seconds),

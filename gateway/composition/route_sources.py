@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import aiohttp
 
+from gateway.background import end_task
 from gateway.composition.live_settings import config_server, is_optional
 from gateway.composition.warnings import warnings_of_table
 from gateway.discovery.config_server.client import ConfigServer
@@ -133,7 +134,7 @@ class RouteSources:
             self._renew(self._read)  # these services came after the first table
         async with contextlib.AsyncExitStack() as stack:
             task = asyncio.create_task(self._work(take), name="route table")
-            stack.push_async_callback(_ended, task)
+            stack.push_async_callback(end_task, task)
             await stack.enter_async_context(watcher.running())
             if self.config is not None:
                 await stack.enter_async_context(self.config.running(self._offer))
@@ -267,9 +268,3 @@ class RouteSources:
         """The sources of the routes in force, for the log."""
         properties = self._watcher.properties if self._watcher is not None else self._properties
         return f"{self.file} and the Config Server" if properties else str(self.file)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

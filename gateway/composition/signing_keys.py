@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.auth.key_ring import KeyRing, KeyTurn
 from gateway.auth.passes import PASS_SECONDS
 from gateway.auth.signing import SigningKey, generate_private_key
+from gateway.background import end_task
 from gateway.errors import QueueUnavailable
 from gateway.settings.model import Settings
 from gateway.waiting_room.redis.connection import CallObserver, Redis
@@ -107,9 +108,7 @@ class SigningKeys:
         try:
             yield self
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             await self._store.close()
 
     async def _keep(self) -> None:

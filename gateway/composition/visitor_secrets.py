@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from gateway.auth.visitors import VisitorCookies
+from gateway.background import end_task
 from gateway.errors import QueueUnavailable
 from gateway.settings.model import Settings
 from gateway.waiting_room.redis.connection import CallObserver, Redis
@@ -89,9 +90,7 @@ class VisitorSecrets:
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             await self._store.close()
 
     async def _keep(self) -> None:

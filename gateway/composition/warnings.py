@@ -10,8 +10,11 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.composition.certificates import certificates_of
 from gateway.composition.live_settings import config_request, is_address, token_settings, trusted_proxies
 from gateway.composition.operators import OperatorsFileError, read_operators
+from gateway.composition.page_warnings import warnings_of_pages
+from gateway.composition.tracing import otlp_of
 from gateway.errors import SettingsError
 from gateway.routing.spec.issues import Issue, RuleViolation
 from gateway.routing.spec.remote_settings import warnings_of_pattern
@@ -34,6 +37,7 @@ def warnings_of_table(table: RouteTable, settings: Settings, *, all_routes: bool
         found = [warning for warning in found if warning.rule not in NEEDS_ALL_ROUTES]
     if not (settings.eureka_client_serviceurl_defaultzone and settings.eureka_fetch):
         found += without_instances(table)
+    found += warnings_of_pages(table, settings)
     if settings.server_port:
         found += to_itself(table, settings.server_port)
     return tuple(found)
@@ -54,8 +58,8 @@ def warnings_of_settings(
 
 
 def errors_of_settings(settings: Settings) -> list[SettingsError]:
-    """Errors that stop the start although each setting by itself is allowed: TLS files, a prefix that is not valid for
-    a cluster, an invalid regex. Reads files; uses no network."""
+    """Errors that stop the start although each setting by itself is allowed: TLS files, a missing package, a prefix
+    that is not valid for a cluster, an invalid regex. Reads files; uses no network."""
     found = []
     try:
         trusted_proxies(settings)
@@ -69,6 +73,11 @@ def errors_of_settings(settings: Settings) -> list[SettingsError]:
             check_prefix_for_cluster(settings.redis_key_prefix)
     except SettingsError as error:
         found.append(error)
+    for read in (certificates_of, otlp_of):
+        try:
+            read(settings)
+        except SettingsError as error:
+            found.append(error)
     return found
 
 
@@ -85,6 +94,8 @@ def errors_of_operators(settings: Settings) -> tuple[Issue, ...]:
 
 def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: RouteTable) -> list[str]:
     """Warns if neither the settings nor a Config Server say where the keys for checking tokens are."""
+    if _needs_no_token(table):
+        return []
     in_force = token_settings(settings, environ, table)
     if in_force.keys or (in_force.issuer and is_address(in_force.issuer)):
         return []
@@ -92,6 +103,13 @@ def warnings_of_keys(settings: Settings, environ: Mapping[str, str], table: Rout
         "JWT_JWKS_URI is not set, so no token can be checked, and calls that need one get 503: set it to the address "
         "of your auth server's key set"
     ]
+
+
+def _needs_no_token(table: RouteTable) -> bool:
+    """Whether no call can need a token: all rooms are for visitors alone, and a rule opens all other calls."""
+    of_visitors = {room for room, who in table.visitor_rooms.items() if who == "visitor"}
+    opens_all = any(call.method is None and call.pattern.source == "/**" for call in table.public)
+    return opens_all and of_visitors >= table.rooms.keys()
 
 
 def descriptor_limit() -> int:

@@ -11,10 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
 import aiohttp
+import yaml
 from aiohttp import web
 
 from gateway.demo.inference import Occupancy
@@ -27,6 +29,7 @@ from gateway.demo.services import (
     SeatInventory,
     Signer,
     auth_app,
+    box_office_app,
     payments_app,
     products_app,
     reservations_app,
@@ -51,8 +54,9 @@ KEPT = (
 )
 
 
-# Applications by the name that the shipped routes.yaml has for the service.
+# Applications by the name that the route file has for the service.
 SERVICES = {
+    "box-office": box_office_app,
     "product-service": products_app,
     "reservation-seat-service": seats_app,
     "reservation-service": reservations_app,
@@ -181,6 +185,8 @@ class Deployment:
     accounts: Accounts
     backend: Backend
     addresses: dict[str, str]
+    operator_token: str
+    """Signs in to the operator's desk."""
 
     def guest_token(self, email: str) -> str:
         """A token for a user with curl."""
@@ -202,11 +208,25 @@ async def serve_app(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def gateway_settings(plan: Plan, addresses: dict[str, str]) -> dict[str, str]:
-    """The gateway's environment: the shipped routes, short times, nothing outside this machine."""
+def route_file() -> str:
+    """The shipped routes, and a page for browsers behind the gate: people wait for it in the room that the crowd is in,
+    without a login."""
+    file = yaml.safe_load(resources.files("gateway").joinpath("routes.yaml").read_text(encoding="utf-8"))
+    file["routes"].append({"id": "box-office", "uri": "lb://box-office", "predicates": ["Path=/box-office"]})
+    file["services"]["box-office"] = "${BOX_OFFICE_URLS:}"
+    file["gates"][0]["calls"].append("GET /box-office")
+    file["access"]["public"].append("GET /box-office")
+    file["rooms"] = {"default": {"identity": "either", "page": {"title": "One night only"}}}
+    text: str = yaml.safe_dump(file, sort_keys=False)
+    return text
+
+
+def gateway_settings(plan: Plan, addresses: dict[str, str], operator_token: str) -> dict[str, str]:
+    """The gateway's environment: short times, nothing outside this machine."""
     limits = plan.limits
     urls = {name.upper().replace("-", "_") + "_URLS": address for name, address in addresses.items()}
     return urls | {
+        "GATEWAY_PROFILE": "spring",
         "ALLOWED_IN_MAX_CAPACITY": str(limits.capacity),
         "ALLOWED_IN_DURATION_SECONDS": str(limits.duration),
         "QUEUE_ABSENT_SECONDS": str(limits.absent),
@@ -217,7 +237,8 @@ def gateway_settings(plan: Plan, addresses: dict[str, str]) -> dict[str, str]:
         "JWT_JWKS_URI": addresses["auth-service"] + "/.well-known/jwks.json",
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE": "",
         "ZIPKIN_ENDPOINT": "",
-        "MANAGEMENT_TOKEN": secrets.token_urlsafe(24),
+        "MANAGEMENT_TOKEN": operator_token,
+        "DESK": "true",
         "DEFAULT_LOCALE": "en",
         "SHUTDOWN_GRACE_SECONDS": "2",
     }
@@ -237,6 +258,10 @@ async def deploy(plan: Plan, folder: Path, accounts: Iterable[Account]) -> Async
         addresses = {"auth-service": await stack.enter_async_context(serve_app(auth_app(known)))}
         for name, service_app in SERVICES.items():
             addresses[name] = await stack.enter_async_context(serve_app(service_app(backend)))
-        gateway = await stack.enter_async_context(start_gateway(gateway_settings(plan, addresses), folder))
+        operator_token = secrets.token_urlsafe(9)
+        routes = folder / "routes.yaml"
+        routes.write_text(route_file(), encoding="utf-8")
+        settings = gateway_settings(plan, addresses, operator_token) | {"ROUTES_FILE": str(routes)}
+        gateway = await stack.enter_async_context(start_gateway(settings, folder))
         await wait_until_ready(gateway, signer.token("stagehand", "GUEST"))
-        yield Deployment(gateway, known, backend, addresses)
+        yield Deployment(gateway, known, backend, addresses, operator_token)

@@ -175,12 +175,16 @@ def open_display(console: Console) -> Iterator[Display]:
         yield _LiveDisplay(live, console)
 
 
-def instructions(base: str, token: str, addresses: Mapping[str, str]) -> str:
-    """How a user with a shell joins the line: lines to paste."""
+def instructions(base: str, token: str, operator_token: str, addresses: Mapping[str, str]) -> str:
+    """What there is to open in a browser, and how a user with a shell joins the line: lines to paste."""
     behind = "\n".join(f"  {name:<26}{address}" for name, address in addresses.items())
     return f"""\
-The gateway listens at {base} (how it is: {base}/actuator/health).
-What it and the services can do, to read and to try: {base}/swagger-ui.html
+The gateway listens at {base} (how it is: {base}/actuator/health). Open in a browser:
+
+  Wait in line      {base}/box-office
+  Run the sale      {base}/desk   (sign in with {operator_token})
+  Read and try API  {base}/swagger-ui.html
+
 Behind it:
 {behind}
 

@@ -34,6 +34,9 @@ class Rule(StrEnum):
     TOLD = "whoever leaves is told on the open stream"
     ABSENT = "whoever is away too long holds no place"
     IDENTITY = "services see exactly who is calling"
+    DOORS = "a room's doors hold what the operator said"
+    BOUNDS = "no more wait, or line up, than may"
+    HISTORY = "the history says what happened to a user"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Options(Protocol):
     seconds: float | None
     seed: int | None
     no_crowd: bool
+    stay: bool
 
 
 def main(options: Options) -> int:
@@ -57,7 +58,7 @@ def main(options: Options) -> int:
 async def _run(options: Options, console: Console) -> int:
     seed = random.SystemRandom().randrange(10_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder, _Interrupts() as interrupts:
-        console.print("Starting five services and the gateway …")
+        console.print("Starting six services and the gateway …")
         if options.no_crowd:
             plan = plan_by_hand(options.capacity, seed)
             async with deploy(plan, Path(folder), []) as deployment:
@@ -76,13 +77,21 @@ async def _run(options: Options, console: Console) -> int:
                 statistics.observe(observation)
 
             crowd = Crowd(people, plan.limits, deployment.gateway.base, observe)
-            return await _hold_sale(_Run(plan, deployment, crowd, observer, statistics), console, interrupts)
+            run = _Run(plan, deployment, crowd, observer, statistics)
+            status = await _hold_sale(run, console, interrupts)
+            if options.stay:
+                console.print("\nThe crowd has gone. All this stays up until Ctrl-C.")
+                await _stay(deployment, None, interrupts)
+            return status
 
 
 def _print_instructions(deployment: Deployment, console: Console) -> None:
     console.print(
         instructions(
-            deployment.gateway.base, deployment.guest_token("you@demo.example"), deployment.addresses
+            deployment.gateway.base,
+            deployment.guest_token("you@demo.example"),
+            deployment.operator_token,
+            deployment.addresses,
         )
     )
 
@@ -95,13 +104,18 @@ async def _run_without_crowd(
     console.print(f'And a second person:\n\nFRIEND="Authorization: Bearer {friend}"')
     until = "Ctrl-C" if options.seconds is None else f"{options.seconds:g} s are over, or Ctrl-C"
     console.print(f"\nRoom for {options.capacity}. All this stays up until {until}.")
+    await _stay(deployment, options.seconds, interrupts)
+    return 0
+
+
+async def _stay(deployment: Deployment, seconds: float | None, interrupts: _Interrupts) -> None:
+    """Wait for an interrupt, or for so many seconds. Raises GatewayFailed if the gateway ends before."""
     stop = asyncio.Event()
     interrupts.first = stop.set
     async with _background(deployment.gateway.raise_on_exit()) as exited, _background(stop.wait()) as stopped:
-        await asyncio.wait({exited, stopped}, timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({exited, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if exited.done():
             await exited
-    return 0
 
 
 class _Run:

@@ -305,6 +305,30 @@ def products_app(backend: Backend) -> web.Application:
     return add_openapi(app, "product-service")
 
 
+BOX_OFFICE_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>One night only</title>
+<h1>You are in.</h1>
+<p>This is the box office, a page of a service behind the gateway. The gateway admits only users with a place.</p>
+<form method="post" action="/api/v1/queue/leave"><button>Leave the room</button></form>
+"""
+
+
+def box_office_app(_backend: Backend) -> web.Application:
+    """box-office: a page for browsers behind the gate."""
+
+    async def page(_request: web.Request) -> web.Response:
+        """A page that needs a place in the room."""
+        return web.Response(text=BOX_OFFICE_PAGE, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/box-office", page)
+    return add_openapi(app, "box-office")
+
+
 def seats_app(backend: Backend) -> web.Application:
     """reservation-seat-service: hold a seat, first come first served."""
 

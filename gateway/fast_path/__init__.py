@@ -9,7 +9,7 @@ first; what this package does not serve goes to the aiohttp application, untouch
 literally, for
 
 * a service, by a route without an answer or a fallback of its own,
-* the gateway's own calls ``lineup`` and ``status``, or
+* the gateway's own calls ``lineup``, ``status`` and ``authorize`` (which has no body), or
 * a new stream, which leaves the connection's guard with its first event,
 
 with a token that is known or whose key is known, or with none. Refusals of such requests are plain too.

@@ -12,38 +12,39 @@ from typing import Final, cast
 from aiohttp import hdrs, web
 from aiohttp.http import RawResponseMessage
 
-from gateway.api.envelope import error_response
-from gateway.api.forwarding import forward, plan_of, traced_calls
+from gateway.api.forwarding import plan_of, traced_calls
 from gateway.api.queue import (
     LINEUP,
-    STATE_CALLS,
     StateCall,
     caller,
     check_prefetch,
-    invitation_of,
     issue_pass,
+    lineup_terms,
     room_name,
+    room_runs_here,
     with_receipt,
 )
 from gateway.api.rate_limits import take_tokens
-from gateway.api.service_calls import forward_to_service
-from gateway.api.stream import StreamCall, has_ended, hub_of, serve, stream, stream_response
+from gateway.api.refusals import refusal_response
+from gateway.api.stream import StreamCall, hub_of, serve, stream, stream_response
 from gateway.auth.access import MustWait
 from gateway.context import RequestContext
-from gateway.errors import GatewayError, QueueUnavailable, UpstreamUnreachable
+from gateway.errors import GatewayError, UpstreamUnreachable
 from gateway.fast_path.client_request import ClientSide
+from gateway.fast_path.decisions import identify, is_plain, state_call_of
+from gateway.fast_path.gate_check import GateCheck
 from gateway.fast_path.resources import Resources, resources_of
+from gateway.forward_auth import BY_PATH, AuthorizationCheck
 from gateway.middleware.access_log import add_common_headers, begin, new_context
-from gateway.middleware.authentication import counts_token, identify_visitor
-from gateway.middleware.cors import RequestOrigins, apply_cors
-from gateway.middleware.gate import check_place, check_unavailable, note_failure, passes_by_rule, skips_gate
+from gateway.middleware.cors import apply_cors
+from gateway.middleware.gate import note_failure, passes_by_rule, skips_gate
 from gateway.middleware.overload import check_overload
 from gateway.observability.logging import ABORTED
 from gateway.observability.spans import TracedCalls
 from gateway.proxy.body import RequestBody, whole_body
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.plan import ForwardPlan
+from gateway.proxy.queue_commands import queue_commands
 from gateway.proxy.response import (
     BufferedResponse,
     ForwardedResponse,
@@ -51,6 +52,7 @@ from gateway.proxy.response import (
     head_for,
     send_response,
 )
+from gateway.proxy.upstream import UpstreamBase
 from gateway.request_accounting import CLIENT_GONE, account
 from gateway.resilience.retry import Retries
 from gateway.routing.table import RouteMatch
@@ -58,14 +60,13 @@ from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 from gateway.waiting_room.batch import Outcome
-from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import State
 
 log = logging.getLogger(__name__)
 
 _PLAIN_REQUEST_LINE: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE) "
-    rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]|stream[? ]))"
+    rb"(?!/actuator(?:[/?. ])|/api/v1/queue/(?!lineup[? ]|status[? ]|stream[? ]|authorize(?:[? ]|/ext/)))"
     rb"(?:(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)++/?+|/)"
     rb"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+)?+ HTTP/1\.1\r\n"
 )
@@ -110,6 +111,7 @@ class PlainCall:
 
     __slots__ = (
         "_accounted",
+        "_authorization_check",
         "_began",
         "_body",
         "_client",
@@ -147,6 +149,8 @@ class PlainCall:
         self._client: ClientSide | None = None
         """The client's side, once a task needs it."""
         self._state_call: StateCall | None = None
+        self._authorization_check: AuthorizationCheck | None = None
+        """What another proxy asks, if the request describes its call."""
         self._spans: TracedCalls | None = None
         self._upstream: UpstreamConnection | None = None
         """The connection on which an answer is awaited."""
@@ -160,8 +164,7 @@ class PlainCall:
         """Whether an answer has been written, or its beginning."""
 
     def start(self) -> bool:
-        """Decides what the middlewares before the gate decide. Returns False, with nothing changed, if the request is
-        not plain."""
+        """Decides what comes before the gate. Returns False, with nothing changed, if the request is not plain."""
         try:
             if not self._decide():
                 return False
@@ -181,53 +184,29 @@ class PlainCall:
         MustWait."""
         resources, head, context = self._resources, self._head, self._context
         resources.resolver.resolve(resources.configuration, head, context)
-        if not self._is_plain():
+        if (by_path := BY_PATH.get(context.handler)) is not None:
+            return self._decide_described(by_path=by_path)
+        if not is_plain(resources, head, context):
             return False
         apply_cors(head, context)
         if context.sheddable:
             limit = resources.configuration.settings.overload_lag_ms
             check_overload(context, head.method, limit, resources.loop_lag, resources.rooms)
-        by_token = counts_token(context)
-        if by_token:
-            context.principal = resources.authenticator.from_cache(head.headers)
-        if by_token and context.principal is None and context.target is not None:
-            context.principal = resources.authenticator.identify_at_once(
-                context.access or resources.configuration.tables.current.access,
-                head.method,
-                context.target.path,
-                head.headers,
-                query=context.target.raw_query,
-                gated=context.gate_needs_token,
-                identity=context.identity,
-                place_is_enough=context.place_is_enough,
-                origins=RequestOrigins(head, context),
-            )
-        if context.identity != "token":
-            identify_visitor(head, context, resources.visitors, resources.rooms, resources.observers.metrics)
+        identify(resources, head, context)
+        self._state_call = state_call_of(context)
         return True
 
-    def _is_plain(self) -> bool:
-        """Whether the request is for a handler that this class knows."""
-        context = self._context
-        if context.refusal is not None or context.auth != "token":
+    def _decide_described(self, *, by_path: bool) -> bool:
+        """``_decide`` for a call that another proxy describes. It has no body: the proxy keeps it."""
+        resources, head, context = self._resources, self._head, self._context
+        if self._data or context.refusal is not None or not (by_path or head.method == hdrs.METH_GET):
             return False
-        if context.handler is forward:
-            match = context.match
-            return (
-                context.forward is forward_to_service
-                and match is not None
-                and match.changes.answer is None
-                and match.changes.fallback is None
-            )
-        if context.handler is stream:
-            return self._head.method == hdrs.METH_GET and not has_ended(self._head.headers)
-        self._state_call = STATE_CALLS.get(context.handler) if context.handler is not None else None
-        if self._state_call is LINEUP and context.identity != "token":
-            # A visitor's place may have to be moved first, or another service has to be asked about the visitor.
-            table = self._resources.configuration.tables.current.table
-            brings_both = context.identity == "either" and hdrs.COOKIE in self._head.headers
-            return not (brings_both or room_name(context) in table.checked_rooms)
-        return self._state_call is not None
+        check = self._authorization_check = AuthorizationCheck(head, context, by_path=by_path)
+        check.describe(resources.configuration, resources.resolver)
+        if not room_runs_here(context, resources.rooms):
+            return False
+        identify(resources, check.call, context)
+        return True
 
     def _begin(self, step: Callable[[], None]) -> None:
         """From here on, the fast path answers. ``step``: the first one."""
@@ -253,10 +232,10 @@ class PlainCall:
             if self._state_call is LINEUP:
                 check_prefetch(self._head.headers)
             outcome = self._outcome = Outcome(partial(self._step, self._on_state))
-            room = resources.rooms[room_name(context)]
+            room, question = resources.rooms[room_name(context)], self._state_call.question
             table = resources.configuration.tables.current.table
-            invitation = invitation_of(self._state_call, context, table, resources.invitations)
-            room.ask_for(outcome, self._state_call.question, caller(context), invitation)
+            invitation, lane = lineup_terms(question, context, room.name, table, resources.invitations)
+            room.ask_for(outcome, question, caller(context), invitation, lane=lane)
         elif (
             context.room is not None
             and not passes_by_rule(context, resources.observers.metrics)
@@ -273,11 +252,10 @@ class PlainCall:
         if skips_gate(room, self._context, self._head.headers):
             self._forward()
             return
-        outcome = self._outcome = Outcome(partial(self._step, self._on_place))
-        try:
-            room.ask_for(outcome, "enter", member)
-        except QueueUnavailable as error:
-            self._pass_unchecked(room, error)
+        calls = self._step, self._run_in_task, self._forward
+        check = GateCheck(self._resources, self._context, room, member, *calls)
+        self._outcome = check.outcome
+        check.ask()
 
     def _open_stream(self) -> None:
         """Opens a stream, which leaves the connection's guard: it is accounted for when it ends."""
@@ -292,6 +270,7 @@ class PlainCall:
             transport,
             user=caller(context),
             locale=context.locale,
+            languages=context.languages,
             max_buffer=resources.configuration.settings.sse_max_buffer_bytes,
             connections=resources.detached,
             on_end=StreamCall(context, resources.observers, self._head.method),
@@ -309,29 +288,11 @@ class PlainCall:
         state = with_receipt(self._resources.signing_keys, state, caller(self._context))
         self._write(self._state_call.answer(self._context, self._resources.admissions, state))
 
-    def _on_place(self) -> None:
-        resources, context = self._resources, self._context
-        assert self._outcome is not None and context.room is not None  # noqa: S101, PT018 - see ``_ask_room``
-        room = resources.rooms[context.room]
-        try:
-            state = self._outcome.result()
-        except QueueUnavailable as error:
-            self._pass_unchecked(room, error)
-        else:
-            settings, metrics = resources.configuration.settings, resources.observers.metrics
-            check_place(room, state, settings, context.renews_only, metrics)
-            context.may_reopen_claim = state.may_reopen
-            if resources.passes is not None:
-                issue_pass(resources.passes, context, state)
-            self._forward()
-
-    def _pass_unchecked(self, room: Room, error: QueueUnavailable) -> None:
-        settings, metrics = self._resources.configuration.settings, self._resources.observers.metrics
-        check_unavailable(room, error, settings, self._context.renews_only, metrics)
-        self._forward()
-
     def _forward(self) -> None:
-        """Forwards the request, within the limits of its route."""
+        """Forwards the request, within the limits of its route. A call that is only described goes on elsewhere."""
+        if self._authorization_check is not None:
+            self._write(self._authorization_check.admission(self._resources.configuration.settings))
+            return
         match = self._context.match
         assert match is not None  # noqa: S101 - see ``_is_plain``
         if not match.changes.rate_limits:
@@ -345,7 +306,8 @@ class PlainCall:
     def _send(self, match: RouteMatch) -> None:
         """Sends the request to the service, on an idle connection if there is one."""
         resources, context, head = self._resources, self._context, self._head
-        plan = plan_of(head, context, match, resources.configuration, resources.downloads)
+        commands = resources.service_commands
+        plan = plan_of(head, context, match, resources.configuration, resources.downloads, commands)
         if context.trace.sampled and resources.observers.tracer.records(context.trace):
             self._spans = traced_calls(resources.observers.tracer, context.trace, head.method, plan)
             plan = plan._replace(calls=self._spans)
@@ -388,18 +350,31 @@ class PlainCall:
         self._step(self._pass_on_in_task)
 
     def _pass_on(self, message: RawResponseMessage, data: bytes) -> None:
-        """Writes an answer that is complete."""
+        """Passes on an answer that is complete, after what it asks of the waiting room has been done."""
         upstream, plan = self._upstream, self._plan
         assert upstream is not None  # noqa: S101 - set by ``_forward``
-        self._upstream = None
-        connection = self._connection
-        transport = connection.transport
         try:
             self._resources.forwarder.record_head(plan, message, self._began, upstream.base)
             if self._retries is not None and self._repeat(self._retries, upstream, message.code):
                 return
+            commands = queue_commands(message.headers)
+            if commands is None:
+                self._deliver(upstream, message, data)
+                return
+            self._plan = plan.after(commands)
+            then = partial(self._step, partial(self._deliver, upstream, message, data))
+            self._resources.service_commands.carry_out(self._context, commands, then)
+        except BaseException:
+            upstream.close()
+            raise
+
+    def _deliver(self, upstream: UpstreamConnection, message: RawResponseMessage, data: bytes) -> None:
+        """Writes an answer that is complete, and releases the service's connection."""
+        self._upstream = None
+        transport, stays_open = self._connection.transport, self._may_stay_open()
+        try:
             answer = head_for(
-                message, plan, method=self._head.method, http11=True, keep_alive=self._may_stay_open()
+                message, self._plan, method=self._head.method, http11=True, keep_alive=stays_open
             )
             if answer.bodiless:
                 data = b""
@@ -421,6 +396,7 @@ class PlainCall:
         if pause is None:
             return False
         retries.used = (upstream.base,)
+        self._upstream = None
         upstream.release_whole()
         forwarder, plan, body = self._resources.forwarder, self._plan, self._body
         plan.calls.dropped()
@@ -455,6 +431,19 @@ class PlainCall:
     def _continue_in_task(self, rest: RemainingSteps) -> None:
         """Continues in a task."""
         self._task = asyncio.get_running_loop().create_task(self._serve(rest))
+
+    def _run_in_task(self, steps: Coroutine[None, None, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._take(steps))
+
+    async def _take(self, steps: Coroutine[None, None, None]) -> None:
+        """Takes steps before the forwarder's."""
+        try:
+            await steps
+        except asyncio.CancelledError:
+            self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
+            raise
+        except Exception as error:
+            self._failed(error)
 
     async def _serve(self, rest: RemainingSteps) -> None:
         try:
@@ -510,6 +499,8 @@ class PlainCall:
         if self._spans is not None:
             self._spans.done(False)
         if not (self._written or self._started_response is not None):
+            # The middlewares give this answer to every request, also to one for a decision about a call.
+            self._authorization_check = None
             try:
                 self._refuse(GatewayError())
             except Exception:
@@ -525,8 +516,11 @@ class PlainCall:
     def _refuse(self, error: GatewayError) -> None:
         if self._spans is not None:
             self._spans.failed(error.code)
+        if self._authorization_check is not None:
+            self._write(self._authorization_check.refusal(error))
+            return
         note_failure(self._resources.rooms, self._context, error)
-        self._write(error_response(self._context, error))
+        self._write(refusal_response(self._head, self._context, error))
 
     def _write(self, answer: WholeResponse) -> None:
         """Writes one of the gateway's own answers."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from gateway.api.queue_commands import SERVICE_COMMANDS, ServiceCommands
 from gateway.auth.access import Authenticator
 from gateway.auth.invitations import Invitations
 from gateway.auth.passes import Passes
@@ -47,6 +48,7 @@ from gateway.waiting_room.rooms import Rooms
 class Resources(NamedTuple):
     """The resources that a request needs."""
 
+    app: web.Application
     resolver: Resolver
     configuration: Configuration
     observers: Observers
@@ -64,11 +66,13 @@ class Resources(NamedTuple):
     invitations: Invitations
     limiter: RateLimiter
     signing_keys: PublishedKeys
+    service_commands: ServiceCommands
 
 
 def resources_of(app: web.Application) -> Resources:
     """The resources of ``app``, which must have started."""
     return Resources(
+        app,
         app[RESOLVER],
         app[CONFIGURATION],
         app[OBSERVERS],
@@ -86,4 +90,5 @@ def resources_of(app: web.Application) -> Resources:
         app[INVITATIONS],
         app[RATE_LIMITER],
         app[SIGNING_KEYS],
+        app[SERVICE_COMMANDS],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -20,7 +21,7 @@ from gateway.context import (
 from gateway.observability.logging import ABORTED
 from gateway.observability.tracing import TRACE_ID
 from gateway.proxy.forwarded import origin
-from gateway.proxy.headers import pass_headers
+from gateway.proxy.headers import keep_private
 from gateway.proxy.response import STARTED_RESPONSE
 from gateway.proxy.untrusted_proxies import UntrustedProxies
 from gateway.request_accounting import CLIENT_GONE, account
@@ -57,15 +58,29 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
     return response
 
 
+_MAX_LANGUAGES_LENGTH: Final = 200
+"""Characters of ``Accept-Language`` that count."""
+MAX_SHARED_LANGUAGES: Final = 1024
+# Values of ``Accept-Language`` that requests share. ``sys.intern`` would keep each one for ever in Python 3.12.0 to
+# 3.12.5, whichever a client invents.
+_shared_languages: dict[str, str] = {}
+
+
 def new_context(request: RequestHead, configuration: Configuration, observers: Observers) -> RequestContext:
     """The context of a request that has just arrived: its trace, language and client."""
     headers, settings = request.headers, configuration.settings
     locale: str = settings.forced_locale or settings.default_locale
-    if settings.forced_locale is None and (accept_language := headers.get("Accept-Language")):
+    accept_language = headers.get("Accept-Language")
+    if settings.forced_locale is None and accept_language:
         locale = choose_locale(accept_language, settings.default_locale)
     peer = request.remote or ""
     context = RequestContext(observers.tracer.begin(headers), locale, peer)
-    context.security = configuration.security
+    if settings.pass_:
+        context.cookies = headers.getall("Cookie", ())
+    if settings.forced_locale is None and accept_language:
+        # Shared, because each stream keeps it.
+        context.languages = _shared(accept_language[:_MAX_LANGUAGES_LENGTH])
+    context.secure, context.security = request.scheme == "https", configuration.security
     if peer in configuration.trusted:
         # Read once and shared by all later code.
         context.origin = origin(
@@ -76,9 +91,16 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
             trusted=configuration.trusted,
         )
         context.client = context.origin.address
-        if context.security is not None and context.origin.scheme == "https":
-            context.security = context.security.over_tls
+    if context.security is not None and context.over_tls:
+        context.security = context.security.over_tls
     return context
+
+
+def _shared(languages: str) -> str:
+    """The same object for the same text, as a rule. Clients use few; a client that invents many only empties this."""
+    if len(_shared_languages) >= MAX_SHARED_LANGUAGES and languages not in _shared_languages:
+        _shared_languages.clear()
+    return _shared_languages.setdefault(languages, languages)
 
 
 def begin(
@@ -102,9 +124,8 @@ def add_common_headers(response: web.StreamResponse, context: RequestContext) ->
     if context.limit_headers:
         response.headers.extend(context.limit_headers)
     if context.queue_pass is not None:
-        response.headers.extend(
-            pass_headers(context.queue_pass.cookie, response.headers.getall("Cache-Control", ()))
-        )
+        keep_private(response.headers)
+        response.headers.extend(("Set-Cookie", cookie) for cookie in context.pass_cookies)
     response.headers[TRACE_ID] = context.trace_id
     own = context.match is None or isinstance(response, WholeResponse)
     if context.visitor_cookie is not None and own and "no-store" in response.headers.get("Cache-Control", ""):

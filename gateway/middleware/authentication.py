@@ -26,6 +26,8 @@ from gateway.context import (
 )
 from gateway.errors import CookieRequired, CsrfRejected, QueueUnavailable, RoleNotAllowed
 from gateway.middleware.cors import RequestOrigins
+from gateway.middleware.desk import admit_to_desk
+from gateway.middleware.gate import lines_up_at_gate
 from gateway.observability.metrics import Metrics
 from gateway.server.head import RequestHead
 from gateway.waiting_room.rooms import Rooms
@@ -52,6 +54,8 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
             identify_visitor(request, context, app[VISITORS], app[ROOMS], app[OBSERVERS].metrics)
     elif context.auth == "management":
         request[OPERATOR] = _operator(request, context)
+    elif context.auth in {"desk", "desk_open"}:
+        await admit_to_desk(request, context)
     if context.refusal is not None:
         raise context.refusal
     return await handler(request)
@@ -83,7 +87,7 @@ async def _identify(request: web.Request, context: RequestContext, authenticator
 
 def counts_token(context: RequestContext) -> bool:
     """Whether a token says anything in this call. It does not about places that only visitors may have."""
-    return context.identity != "visitor" or context.match is not None
+    return context.identity != "visitor" or context.for_service
 
 
 def identify_visitor(
@@ -96,9 +100,10 @@ def identify_visitor(
     gate that lets everyone pass, none of them is raised, unless the visitor stands for a token that is needed.
     """
     try:
-        _identify_visitor(request, context, visitors)
+        lines_up = context.handler is lineup or lines_up_at_gate(context, rooms)
+        _identify_visitor(request, context, visitors, lines_up=lines_up)
     except (CookieRequired, CsrfRejected, QueueUnavailable) as error:
-        mode = "on" if context.room is None else rooms[context.room].mode
+        mode = "on" if context.room is None else rooms.mode_of(context.room)
         if context.room is None or mode == "on" or _stands_for_token(request, context):
             raise
         context.visitor_cookie = None
@@ -114,13 +119,15 @@ def _stands_for_token(request: RequestHead, context: RequestContext) -> bool:
     return access is None or target is None or not access.is_open(request.method, target.path)
 
 
-def _identify_visitor(request: RequestHead, context: RequestContext, visitors: VisitorCookies) -> None:
+def _identify_visitor(
+    request: RequestHead, context: RequestContext, visitors: VisitorCookies, *, lines_up: bool
+) -> None:
     if context.identity == "either" and context.principal is not None:
         # A user's own place counts.
-        if context.handler is lineup:
+        if lines_up:
             context.visitor_to_move = _visitor_who_signed_in(request, context, visitors)
         return
-    required = context.match is None or context.gate_needs_token
+    required = not context.for_service or context.gate_needs_token
     if not visitors.known:
         if required:
             raise QueueUnavailable("the secret for visitors' cookies is not known yet")

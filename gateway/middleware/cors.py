@@ -9,11 +9,11 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.api.own_origin import is_own
 from gateway.auth.access import LEAVE_CALL
 from gateway.context import CONTEXT, RequestContext
 from gateway.errors import CorsRejected, CsrfRejected
-from gateway.proxy.forwarded import direct_origin
-from gateway.routing.cors import CorsRequest, allows_credentials, evaluate_cors, is_same_origin
+from gateway.routing.cors import CorsRequest, allows_credentials, evaluate_cors
 from gateway.server.head import RequestHead
 
 
@@ -53,7 +53,7 @@ class RequestOrigins:
 
     def is_own(self, origin: str, /) -> bool:
         """Whether ``origin`` is that of the gateway as the client sees it; a trusted proxy may say which one it is."""
-        return _is_own(self._request, self._context, origin)
+        return is_own(self._request, self._context, origin)
 
     def may_act(self, origin: str, /) -> bool:
         """Whether the CORS rule of this call allows pages of ``origin`` to make it with credentials."""
@@ -80,14 +80,7 @@ def _is_same_origin(request: RequestHead, context: RequestContext, named: str) -
     browsers the gateway compares origins, so a proxy that ends TLS in front must be a trusted one."""
     if list(request.headers.getall("Sec-Fetch-Site", ())) == ["same-origin"]:
         return True
-    return _is_own(request, context, named)
-
-
-def _is_own(request: RequestHead, context: RequestContext, named: str) -> bool:
-    client_origin = context.origin or direct_origin(
-        request.remote or "", request.scheme, request.headers.get("Host", "")
-    )
-    return is_same_origin(named, client_origin.scheme, client_origin.host, client_origin.port)
+    return is_own(request, context, named)
 
 
 def _refusal(request: RequestHead, context: RequestContext) -> CorsRejected | CsrfRejected:

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.api.envelope import error_response
+from gateway.api.refusals import refusal_response
 from gateway.context import CONFIGURATION, CONTEXT, OBSERVERS
 from gateway.errors import BadRequest, GatewayError, RequestTimeout
 from gateway.middleware.access_log import add_common_headers, new_context
@@ -27,13 +28,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except GatewayError as error:
-        return error_response(request[CONTEXT], error)
+        return refusal_response(request, request[CONTEXT], error)
     except asyncio.CancelledError:
         raise
     except Exception:
         context = request[CONTEXT]
         log.exception("%s %s failed, trace %s", request.method, context.label, context.trace_id)
-        return error_response(context, GatewayError())
+        return refusal_response(request, context, GatewayError())
 
 
 def refuse_unreadable(app: web.Application) -> RefuseUnreadable:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler as AiohttpHandler
 
 from gateway.api.endpoints import Endpoint, Endpoints, is_for_operators
+from gateway.api.negotiation import wants_page
 from gateway.api.queue import room_name
 from gateway.auth.access import Access
 from gateway.auth.visitors import Identity
@@ -18,6 +19,7 @@ from gateway.context import (
     CONTEXT,
     ChooseHandler,
     Configuration,
+    DescribedTarget,
     Handler,
     RequestContext,
     ResolvedCall,
@@ -26,12 +28,14 @@ from gateway.context import (
 from gateway.errors import (
     BadRequest,
     GatewayError,
+    LoopDetected,
     MethodNotAllowed,
     NotConfigured,
     RouteNotFound,
 )
+from gateway.proxy.via import MAX_PASSES, passes, pseudonym_of
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.gates import GateRule
+from gateway.routing.gates import GateRule, RoomPage
 from gateway.routing.matcher import MatchingTimeout
 from gateway.routing.path import MAX_TARGET, Target, parse_target
 from gateway.routing.table import RouteTable
@@ -78,14 +82,17 @@ class Resolver:
             raise BadRequest("there must be exactly one Host")
         call = request.method, request.raw_path
         serving = configuration.tables.current
+        if hdrs.VIA in request.headers and _comes_round(request, configuration):
+            self._refuse(context, LoopDetected(), serving.table, request.raw_path.partition("?")[0])
+            return
         if self._choose is not None:
             resolved = serving.resolved.get(call)
             if resolved is not None:
-                self._apply(context, serving, resolved)
+                self._apply(request, context, serving, resolved)
                 return
         if call in self._endpoint_cache:
             context.target, endpoint = self._endpoint_cache[call]
-            _apply_endpoint(serving.table, context, context.target, endpoint)
+            _apply_endpoint(serving.table, request, context, context.target, endpoint)
             return
         host = hosts[0] if hosts else ""
         if not self._read_target(serving.table, request, context, host):
@@ -97,12 +104,16 @@ class Resolver:
         except GatewayError as error:
             # Not raised here: preflights are still answered, and a page of another origin may read this refusal.
             context.refusal = error
-            own = Endpoint(request.method, target.path, self._forward, "nothing", context.label), {}
+            cors = self._endpoints.may_be_called_by_pages(target.path)
+            own = (
+                Endpoint(request.method, target.path, self._forward, "nothing", context.label, cors=cors),
+                {},
+            )
         if own is not None:
             endpoint, context.parameters = own
             if call == (endpoint.method, endpoint.path) and context.refusal is None:
                 self._endpoint_cache[call] = target, endpoint
-            _apply_endpoint(serving.table, context, target, endpoint)
+            _apply_endpoint(serving.table, request, context, target, endpoint)
         elif self._choose is None:
             raise RouteNotFound
         else:
@@ -127,7 +138,8 @@ class Resolver:
     def _refuse(self, context: RequestContext, error: GatewayError, table: RouteTable, path: str) -> None:
         """Refuses the request for every caller, but later, so that a page of another origin can read the reason."""
         context.auth, context.refusal, context.handler = "nothing", error, self._forward
-        context.cors = table.cors_for(path)
+        context.cors_enabled = not is_for_operators(path)
+        context.cors = table.cors_for(path) if context.cors_enabled else None
 
     def _route(
         self,
@@ -169,36 +181,68 @@ class Resolver:
             if table.unready:
                 _refuse_unready(context)
             return
-        gate = table.gate_for(request.method, target.path, match.upstream_path)
-        ends = [(target.path, gate)]
-        destination = _destination(request)
-        if destination is not None:
-            of_destination = _gate_of_destination(table, request.method, destination)
-            ends.append((destination, of_destination))
-            gate = _stricter(gate, of_destination)
-        enough = _place_is_enough(table, request.method, ends)
+        gate, enough, destination = _gate_of(table, request, target, match.upstream_path)
         chosen = choose(request.method, match, target.path)
         cors = table.cors_for(target.path, match.route)
         resolved = ResolvedCall(target, match, chosen, gate, cors, enough)
         # The meaning of an absolute target also depends on its Host header.
         if request.raw_path.startswith("/") and request.method not in _DESTINATION_METHODS:
             serving.cache_call(request.method, request.raw_path, resolved)
-        self._apply(context, serving, resolved)
+        self._apply(request, context, serving, resolved)
         if destination is not None and not table.is_public(request.method, destination):
             context.access = _NO_ACCESS
 
-    def _apply(self, context: RequestContext, serving: RoutingState, resolved: ResolvedCall) -> None:
+    def _apply(
+        self, request: RequestHead, context: RequestContext, serving: RoutingState, resolved: ResolvedCall
+    ) -> None:
         context.target, context.match, context.forward, gate, context.cors, enough = resolved
         context.handler = self._forward
         context.access = serving.access
         context.label = resolved.match.route.id
         if gate is not None:
-            context.room = gate.room
-            context.renews_only = gate.renews_only
-            context.bypasses = serving.table.bypass_of(gate.room)
-            if (visitor_rooms := serving.table.visitor_rooms) and gate.room in visitor_rooms:
-                context.identity = visitor_rooms[gate.room]
-                context.place_is_enough = enough
+            _apply_gate(request, context, serving.table, gate, place_is_enough=enough)
+
+    def describe(self, configuration: Configuration, call: RequestHead, context: RequestContext) -> None:
+        """Fills in ``context`` for a call that another proxy describes: what it would meet here, but for a route.
+
+        Raises BadRequest, RouteNotFound for a call that is the gateway's own, MethodNotAllowed, or NotConfigured.
+        """
+        serving = configuration.tables.current
+        table = serving.table
+        context.described, context.target = True, None
+        if table.unready:
+            raise NotConfigured
+        if call.method in _FORBIDDEN_METHODS:
+            raise MethodNotAllowed(_ALLOWED)
+        known = serving.described.get((call.method, call.raw_path))
+        if known is not None:
+            self._apply_described(call, context, serving, known)
+            return
+        target = context.target = parse_target(call.raw_path, call.headers.get("Host") or None)
+        if self._is_own(call.method, target.path):
+            raise RouteNotFound
+        gate, enough, destination = _gate_of(table, call, target, target.path)
+        described = DescribedTarget(target, gate, table.cors_for(target.path), enough)
+        # As for routes: other targets depend on a header as well.
+        if call.raw_path.startswith("/") and call.method not in _DESTINATION_METHODS:
+            serving.cache_described(call.method, call.raw_path, described)
+        self._apply_described(call, context, serving, described)
+        if destination is not None and not table.is_public(call.method, destination):
+            context.access = _NO_ACCESS
+
+    def _apply_described(
+        self, call: RequestHead, context: RequestContext, serving: RoutingState, described: DescribedTarget
+    ) -> None:
+        context.target, gate, context.cors, enough = described
+        context.access = serving.access
+        if gate is not None:
+            _apply_gate(call, context, serving.table, gate, place_is_enough=enough)
+
+    def _is_own(self, method: str, path: str) -> bool:
+        try:
+            return self._endpoints.find(method, path) is not None
+        except GatewayError:
+            return True
 
 
 RESOLVER: Final[web.AppKey[Resolver]] = web.AppKey("resolver", Resolver)
@@ -215,16 +259,54 @@ async def resolve(request: web.Request, handler: AiohttpHandler) -> web.StreamRe
     return await handler(request)
 
 
-def _apply_endpoint(table: RouteTable, context: RequestContext, target: Target, endpoint: Endpoint) -> None:
+def _apply_gate(
+    request: RequestHead, context: RequestContext, table: RouteTable, gate: GateRule, *, place_is_enough: bool
+) -> None:
+    context.room = gate.room
+    context.renews_only, context.outlives = gate.renews_only, gate.outlives
+    context.bypasses = table.bypass_of(gate.room)
+    if (visitor_rooms := table.visitor_rooms) and gate.room in visitor_rooms:
+        context.identity = visitor_rooms[gate.room]
+        context.place_is_enough = place_is_enough
+    if (pages := table.pages) and gate.room in pages and not gate.renews_only:
+        context.page, context.as_page = pages[gate.room], wants_page(request.headers)
+        # HEAD is no visit of a person, so it takes no place.
+        context.lines_up = context.as_page and request.method != "HEAD"
+
+
+def _gate_of(
+    table: RouteTable, request: RequestHead, target: Target, upstream_path: str
+) -> tuple[GateRule | None, bool, str | None]:
+    """The gate of a call to a service, whether a place of a visitor stands for the token there, and the path that a
+    COPY or MOVE writes to. Raises BadRequest."""
+    gate = table.gate_for(request.method, target.path, upstream_path, raw_query=target.raw_query)
+    ends = [(target.path, gate)]
+    destination = _destination(request)
+    if destination is not None:
+        of_destination = _gate_of_destination(table, request.method, destination)
+        ends.append((destination, of_destination))
+        gate = _stricter(gate, of_destination)
+    return gate, _place_is_enough(table, request.method, ends), destination
+
+
+def _apply_endpoint(
+    table: RouteTable, request: RequestHead, context: RequestContext, target: Target, endpoint: Endpoint
+) -> None:
     context.handler = endpoint.handler
     context.auth = endpoint.auth
     context.label = endpoint.label
     context.sheddable = endpoint.sheddable
     context.streams = endpoint.streams
-    context.cors_enabled = not is_for_operators(target.path)
+    if endpoint.security is not None:
+        context.security = endpoint.security
+    for_pages = endpoint.cors and endpoint.auth not in {"desk", "desk_open"}
+    context.cors_enabled = for_pages and not is_for_operators(target.path)
     context.cors = table.cors_for(target.path) if context.cors_enabled else None
     if endpoint.of_room and table.visitor_rooms:
         context.identity = _identity_of(table, context)
+    if endpoint.may_be_page and table.pages:
+        context.page = _page_of(table, context)
+        context.as_page = context.page is not None and wants_page(request.headers)
     if table.unready and endpoint.auth == "token":
         _refuse_unready(context)
 
@@ -236,6 +318,20 @@ def _identity_of(table: RouteTable, context: RequestContext) -> Identity:
         return table.visitor_rooms.get(room_name(context), "token")
     except BadRequest:
         return "token"
+
+
+def _comes_round(request: RequestHead, configuration: Configuration) -> bool:
+    """Whether the request has passed this gateway so often that a route must lead back to it."""
+    pseudonym = pseudonym_of(configuration.settings.spring_application_name)
+    return passes(request.headers.getall(hdrs.VIA, ()), pseudonym) >= MAX_PASSES
+
+
+def _page_of(table: RouteTable, context: RequestContext) -> RoomPage | None:
+    """The page of the room that a call of the queue API names. An unusable name is reported later."""
+    try:
+        return table.pages.get(room_name(context))
+    except BadRequest:
+        return None
 
 
 def _refuse_unready(context: RequestContext) -> None:

@@ -46,6 +46,25 @@ class ForwardingFamilies:
             "Times an instance of a service was left out because it had failed.",
             "service",
         )
+        self.health_checks = make.counter(
+            "health_checks", "Health checks of instances: passed or failed.", "service", "outcome"
+        )
+        self.health_changes = make.counter(
+            "instance_health_changes",
+            "Times the health checks of an instance changed their result, by the new one: healthy or unhealthy.",
+            "service",
+            "to",
+        )
+        self.lookups = make.counter(
+            "name_lookups", "Lookups of the names of services: ok or failed.", "outcome"
+        )
+        self.instances = make.census(
+            "service_instances",
+            "Instances of services, each address of a name being one: healthy, unhealthy, unknown (not checked yet) or "
+            "ejected.",
+            "service",
+            "state",
+        )
 
 
 class VisitorFamilies:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -44,6 +44,10 @@ class LatencyHistogram(Collector):
         if series is None:
             series = self._series[values] = Series(self._bounds)
         return series
+
+    def counts(self) -> list[tuple[tuple[str, ...], list[int]]]:
+        """The series so far: label values, and how many durations each bucket holds."""
+        return [(values, list(series.counts)) for values, series in dict(self._series).items()]
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
         """What ``collect`` will give, without numbers."""
@@ -99,4 +103,27 @@ class Tally(Collector):
         family = CounterMetricFamily(self._name, self._doc, labels=self._labels)
         for value, count in dict(self.counts).items():
             family.add_metric((value,), count)
+        return [family]
+
+
+class Census(Collector):
+    """A gauge whose series come and go: they are counted whenever they are collected, by ``read``, in any thread."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, doc: str, labels: Sequence[str]) -> None:
+        self._name = name
+        self._doc = doc
+        self._labels = tuple(labels)
+        self.read: Callable[[], Iterable[tuple[Sequence[str], float]]] = lambda: ()
+        """Returns the values of the labels, and the number, of each series."""
+        registry.register(self)
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """What ``collect`` will give, without numbers."""
+        return [GaugeMetricFamily(self._name, self._doc, labels=self._labels)]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The numbers now."""
+        family = GaugeMetricFamily(self._name, self._doc, labels=self._labels)
+        for values, number in self.read():
+            family.add_metric(values, number)
         return [family]

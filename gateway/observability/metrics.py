@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from gateway.observability.families import ForwardingFamilies, VisitorFamilies
 from gateway.observability.instruments import LATENCY, Series
 from gateway.observability.room_metrics import Maker, RoomFamilies, RoomMetrics, RoomNumbers
+from gateway.observability.route_numbers import RouteNumbers, route_numbers
 
 _SCRIPT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -65,6 +67,10 @@ class Metrics:
             "room",
             "name",
         )
+        self._commands_dropped = make.counter(
+            "queue_commands_dropped",
+            "Headers of services for the waiting room that came from calls without a gate, or with unusable values.",
+        )
         self._tokens = make.tally("tokens", "Requests looked at for a token.", "outcome").counts
         self._visitors = VisitorFamilies(make)
         self._operator_tokens = make.counter(
@@ -86,11 +92,20 @@ class Metrics:
         )
         self._tunnels = make.gauge("websockets_open", "Open WebSockets to services.")
         self._tunnels_ended = make.counter(
-            "websockets_ended", "WebSockets that ended: by client, service, idle or shutdown.", "route", "by"
+            "websockets_ended",
+            "WebSockets that ended: by client, service, idle, session or shutdown.",
+            "route",
+            "by",
         )
         self._lag = make.latency(
             "loop_lag_seconds", "How late the event loop was, measured ten times a second.", _LAG
         ).of()
+        self._failed_handshakes = make.counter(
+            "tls_handshakes_failed", "TLS handshakes on SERVER_PORT that failed, by reason.", "reason"
+        )
+        self._refused_headers = make.counter(
+            "proxy_headers_refused", "Malformed headers of the PROXY protocol from trusted proxies."
+        )
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
         self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
@@ -110,12 +125,16 @@ class Metrics:
         )
         self._spans = make.counter(
             "trace_spans",
-            "Spans: sent to Zipkin, not taken by it, or dropped because too many waited.",
+            "Spans: sent to Zipkin or by OTLP, not taken there, or dropped because too many waited.",
+            "receiver",
             "outcome",
         )
         self._rooms: dict[str, RoomMetrics] = {}
+        self._label_of: Callable[[str], str] = lambda room: room
+        self._made = make.gauge("rooms_made", "Rooms that calls have made and that are not forgotten.")
         self._scripts: dict[str, tuple[Histogram, Histogram]] = {}
         self._by_route: dict[str, Series] = {}
+        self._by_limit: dict[tuple[str, str], Counter] = {}
         self._by_answer: dict[tuple[str, str, int], Series] = {}
         self._room_families = RoomFamilies(make)
         self._routes_ok.set(1)
@@ -130,6 +149,10 @@ class Metrics:
             if known == method:
                 self._by_answer[key] = child
         child.observe(seconds)
+
+    def route_numbers(self) -> Mapping[str, RouteNumbers]:
+        """The totals of each route so far, and of the gateway's own paths by their fixed names."""
+        return route_numbers(self._requests, self._forwarding.upstream)
 
     def upstream(self, route: str, seconds: float) -> None:
         """A service answered; ``seconds`` is the time until the head of its response."""
@@ -173,11 +196,31 @@ class Metrics:
     def rate_limited(self, route: str, outcome: str) -> None:
         """A request of a route that limits the rate was ``allowed``, ``limited``, refused for want of a key
         (``no_key``), or passed ``unchecked``."""
-        self._forwarding.rate_limits.labels(route, outcome).inc()
+        counter = self._by_limit.get((route, outcome))
+        if counter is None:
+            counter = self._by_limit[route, outcome] = self._forwarding.rate_limits.labels(route, outcome)
+        counter.inc()
 
     def ejected(self, service: str) -> None:
         """An instance of this service is left out because it has failed."""
         self._forwarding.ejections.labels(service).inc()
+
+    def health_checked(self, service: str, passed: bool) -> None:
+        """A health check of an instance of this service has ended."""
+        self._forwarding.health_checks.labels(service, "passed" if passed else "failed").inc()
+
+    def health_changed(self, service: str, healthy: bool) -> None:
+        """The health checks of an instance of this service have changed their result."""
+        self._forwarding.health_changes.labels(service, "healthy" if healthy else "unhealthy").inc()
+
+    def looked_up(self, ok: bool) -> None:
+        """The name of a service was looked up."""
+        self._forwarding.lookups.labels("ok" if ok else "failed").inc()
+
+    def count_instances(self, read: Callable[[], Iterable[tuple[tuple[str, str], int]]]) -> None:
+        """From now on the instances are counted by ``read``, whenever the metrics are collected, and in any thread: by
+        service and state."""
+        self._forwarding.instances.read = read
 
     def rejected(self, code: str) -> None:
         """The gateway answered a request with this error code."""
@@ -189,11 +232,15 @@ class Metrics:
 
     def would_refuse(self, room: str, code: str) -> None:
         """The gate of a room that is only observed would have refused a request with this error code."""
-        self._would_refuse.labels(room, code).inc()
+        self._would_refuse.labels(self._label_of(room), code).inc()
 
     def bypassed(self, room: str, name: str) -> None:
         """A gated request passed without a place, by the rule ``name`` of its room."""
-        self._bypassed.labels(room, name).inc()
+        self._bypassed.labels(self._label_of(room), name).inc()
+
+    def queue_commands_dropped(self, count: int) -> None:
+        """A service has sent so many headers for the waiting room that have no effect."""
+        self._commands_dropped.inc(count)
 
     def token(self, outcome: str) -> None:
         """The token of a request was checked: ``ok``, ``cached``, ``late``, or the error's code."""
@@ -205,11 +252,11 @@ class Metrics:
 
     def place_moved(self, room: str, to: str) -> None:
         """A visitor's place or slot became that of a ``user``, or moved to another ``device``."""
-        self._visitors.places_moved.labels(room, to).inc()
+        self._visitors.places_moved.labels(self._label_of(room), to).inc()
 
     def challenge(self, room: str, outcome: str) -> None:
         """The service of a room's challenge was asked about a visitor: ``passed``, ``refused`` or ``failed``."""
-        self._visitors.challenges.labels(room, outcome).inc()
+        self._visitors.challenges.labels(self._label_of(room), outcome).inc()
 
     def operator_token_rejected(self) -> None:
         """A call to an operators' endpoint had a token that is no operator's."""
@@ -281,11 +328,11 @@ class Metrics:
 
     def on_summary(self, room: str, summary: RoomNumbers) -> None:
         """A room's numbers after a call, and what the call did."""
-        self._of(room).update(summary)
+        self._of(room).update(room, summary)
 
     def swept(self, room: str, outcome: str) -> None:
         """A sweep ended: ``ok``, ``failed``, or ``elsewhere`` if another instance sweeps."""
-        self._sweeps.labels(room, outcome).inc()
+        self._sweeps.labels(self._label_of(room), outcome).inc()
 
     def estimated(self, room: str, first_estimate: float, real: float) -> None:
         """A stream sent an admission ``real`` seconds after its first estimate, which was ``first_estimate``
@@ -298,15 +345,35 @@ class Metrics:
         for reason in REFUSALS:
             self._redis_refuses.labels(reason).set(reason == state.refuses)
 
-    def _of(self, room: str) -> RoomMetrics:
-        of_room = self._rooms.get(room)
-        if of_room is None:
-            of_room = self._rooms[room] = RoomMetrics(self._room_families, room)
-        return of_room
+    def label_rooms(self, label_of: Callable[[str], str], made: Callable[[], int]) -> None:
+        """Calls may make rooms. ``label_of``: the label of a room, of which there is a bounded number. ``made``: how
+        many such rooms there are."""
+        self._label_of = label_of
+        self._made.set_function(made)
 
-    def spans(self, outcome: str, count: int) -> None:
-        """``count`` spans were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
-        self._spans.labels(outcome).inc(count)
+    def room_stopped(self, room: str) -> None:
+        """The room runs here no longer, so that its numbers are not known any more."""
+        self._of(room).forget(room)
+
+    def _of(self, room: str) -> RoomMetrics:
+        label = self._label_of(room)
+        of_label = self._rooms.get(label)
+        if of_label is None:
+            of_label = self._rooms[label] = RoomMetrics(self._room_families, label)
+        return of_label
+
+    def handshake_failed(self, reason: str) -> None:
+        """A client's TLS handshake failed: ``plain_text``, ``version``, ``cipher``, ``certificate``, ``timeout``,
+        ``closed`` or ``other``."""
+        self._failed_handshakes.labels(reason).inc()
+
+    def proxy_header_refused(self) -> None:
+        """A trusted proxy sent a malformed header of the PROXY protocol."""
+        self._refused_headers.inc()
+
+    def spans(self, receiver: str, outcome: str, count: int) -> None:
+        """``count`` spans for ``zipkin`` or ``otlp`` were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
+        self._spans.labels(receiver, outcome).inc(count)
 
 
 class NoMetrics(Metrics):
@@ -317,6 +384,9 @@ class NoMetrics(Metrics):
         self.in_progress = 0
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None: ...
+    def route_numbers(self) -> Mapping[str, RouteNumbers]:
+        return {}
+
     def upstream(self, route: str, seconds: float) -> None: ...
     def upstream_error(self, route: str, code: str) -> None: ...
     def retried(self, route: str, reason: str) -> None: ...
@@ -326,11 +396,16 @@ class NoMetrics(Metrics):
     def breaker_forgotten(self, name: str) -> None: ...
     def fell_back(self, route: str) -> None: ...
     def ejected(self, service: str) -> None: ...
+    def health_checked(self, service: str, passed: bool) -> None: ...
+    def health_changed(self, service: str, healthy: bool) -> None: ...
+    def looked_up(self, ok: bool) -> None: ...
+    def count_instances(self, read: Callable[[], Iterable[tuple[tuple[str, str], int]]]) -> None: ...
     def rate_limited(self, route: str, outcome: str) -> None: ...
     def rejected(self, code: str) -> None: ...
     def passed_unchecked(self) -> None: ...
     def would_refuse(self, room: str, code: str) -> None: ...
     def bypassed(self, room: str, name: str) -> None: ...
+    def queue_commands_dropped(self, count: int) -> None: ...
     def token(self, outcome: str) -> None: ...
     def visitor_cookie(self, outcome: str) -> None: ...
     def place_moved(self, room: str, to: str) -> None: ...
@@ -349,9 +424,13 @@ class NoMetrics(Metrics):
     def tunnel_opened(self) -> None: ...
     def tunnel_closed(self, route: str, by: str) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...
+    def label_rooms(self, label_of: Callable[[str], str], made: Callable[[], int]) -> None: ...
+    def room_stopped(self, room: str) -> None: ...
     def on_call(self, script: str, seconds: float, size: int, failed: bool) -> None: ...
     def on_summary(self, room: str, summary: RoomNumbers) -> None: ...
     def swept(self, room: str, outcome: str) -> None: ...
     def redis_state(self, state: RedisStatus) -> None: ...
     def estimated(self, room: str, first_estimate: float, real: float) -> None: ...
-    def spans(self, outcome: str, count: int) -> None: ...
+    def spans(self, receiver: str, outcome: str, count: int) -> None: ...
+    def handshake_failed(self, reason: str) -> None: ...
+    def proxy_header_refused(self) -> None: ...

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from gateway.observability.instruments import LatencyHistogram, Tally
+from gateway.observability.instruments import Census, LatencyHistogram, Tally
 
 _WAIT: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _STAY: Final = (5, 15, 30, 60, 120, 180, 240, 300, 600, 1200, 3600)
 _ERROR: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
+
+
+class LaneNumbers(Protocol):
+    """A lane of a room after a script call."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def waiting(self) -> int: ...
 
 
 class RoomNumbers(Protocol):
@@ -64,7 +74,9 @@ class RoomNumbers(Protocol):
     def ages(self) -> Sequence[float] | None: ...
     @property
     def following(self) -> object | None: ...
-    def wait_at(self, position: int) -> float | None: ...
+    @property
+    def lanes(self) -> Sequence[LaneNumbers]: ...
+    def wait_for_newcomer(self) -> float | None: ...
 
 
 class Maker:
@@ -78,6 +90,9 @@ class Maker:
 
     def gauge(self, name: str, doc: str, *labels: str) -> Gauge:
         return Gauge(f"gateway_{name}", doc, labels, registry=self._registry)
+
+    def census(self, name: str, doc: str, *labels: str) -> Census:
+        return Census(self._registry, f"gateway_{name}", doc, labels)
 
     def tally(self, name: str, doc: str, label: str) -> Tally:
         return Tally(self._registry, f"gateway_{name}", doc, label)
@@ -94,6 +109,9 @@ class RoomFamilies:
 
     def __init__(self, make: Maker) -> None:
         self.waiting = make.gauge("room_waiting", "Users in line.", "room")
+        self.lane_waiting = make.gauge(
+            "room_lane_waiting", "Users in line, by lane, of rooms with lanes.", "room", "lane"
+        )
         self.parked = make.gauge("room_parked", "Users who keep a ticket but are absent.", "room")
         self.registered = make.gauge("room_registered", "Users in the pre-queue.", "room")
         self.allowed_in = make.gauge("room_allowed_in", "Users allowed in.", "room")
@@ -143,11 +161,16 @@ class RoomFamilies:
 
 
 class RoomMetrics:
-    """One room's metrics. Gauges show what this instance saw last; counters show what its own calls did."""
+    """The metrics with one label: of one room, or of all that calls have made from one entry of the configuration.
+    Gauges show what this instance saw last, of several rooms the sum; counters show what its own calls did."""
 
     def __init__(self, families: RoomFamilies, room: str) -> None:
-        self._now: RoomNumbers | None = None
-        self._aged: RoomNumbers | None = None
+        self._room = room
+        self._lane_waiting = families.lane_waiting
+        self._lanes: set[str] = set()
+        """Those that have a gauge."""
+        self._now: dict[str, RoomNumbers] = {}
+        self._aged: dict[str, RoomNumbers] = {}
         """The newest numbers with the ages of sessions, which estimates need."""
         # Read only when metrics are collected, because calls come thousands of times a second.
         families.waiting.labels(room).set_function(self._reader("waiting"))
@@ -157,7 +180,7 @@ class RoomMetrics:
         families.capacity.labels(room).set_function(self._reader("capacity"))
         families.paused.labels(room).set_function(self._reader("paused_by_operator"))
         families.following.labels(room).set_function(
-            lambda: float(self._now is not None and self._now.following is not None)
+            lambda: float(sum(numbers.following is not None for numbers in self._now.values()))
         )
         families.rate.labels(room).set_function(self._reader("rate"))
         families.estimated_wait.labels(room).set_function(self._estimate)
@@ -167,21 +190,24 @@ class RoomMetrics:
         self._done = [(name, counter.labels(room)) for name, counter in families.done.items()]
 
     def _reader(self, name: str) -> Callable[[], float]:
-        return lambda: getattr(self._now, name, 0)
+        return lambda: sum(getattr(numbers, name, 0) for numbers in self._now.values())
 
     def _estimate(self) -> float:
-        wait = self._aged.wait_at(self._aged.waiting + 1) if self._aged is not None else None
-        return math.nan if wait is None else wait
+        """The longest, if there are several rooms."""
+        waits = [numbers.wait_for_newcomer() for numbers in self._aged.values()]
+        return max((wait for wait in waits if wait is not None), default=math.nan)
 
     def estimated(self, first_estimate: float, real: float) -> None:
         """A user was admitted after ``real`` seconds; the first estimate was ``first_estimate`` seconds."""
         self._errors.observe(abs(first_estimate - real) / max(real, 0.001))
 
-    def update(self, summary: RoomNumbers) -> None:
+    def update(self, room: str, summary: RoomNumbers) -> None:
         """Stores the numbers of one script call."""
-        self._now = summary
+        self._now[room] = summary
+        if summary.lanes or self._lanes:
+            self._show_lanes()
         if summary.ages is not None:
-            self._aged = summary
+            self._aged[room] = summary
         for name, counter in self._done:
             if count := getattr(summary, name):
                 counter.inc(count)
@@ -189,3 +215,24 @@ class RoomMetrics:
             self._waits.observe(seconds)
         for seconds in summary.stays:
             self._stays.observe(seconds)
+
+    def _show_lanes(self) -> None:
+        """Gauges of the lanes that there are now, and of no others."""
+        names = {lane.name for numbers in self._now.values() for lane in numbers.lanes}
+        for name in names - self._lanes:
+            self._lane_waiting.labels(self._room, name).set_function(partial(self._waiting_in, name))
+        for name in self._lanes - names:
+            self._lane_waiting.remove(self._room, name)
+        self._lanes = names
+
+    def _waiting_in(self, name: str) -> float:
+        return sum(
+            lane.waiting for numbers in self._now.values() for lane in numbers.lanes if lane.name == name
+        )
+
+    def forget(self, room: str) -> None:
+        """The room's numbers are not known any more."""
+        self._now.pop(room, None)
+        self._aged.pop(room, None)
+        if self._lanes:
+            self._show_lanes()

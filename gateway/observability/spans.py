@@ -35,7 +35,7 @@ class Span(NamedTuple):
     name: str
     began: float
     seconds: float
-    tags: Mapping[str, str]
+    tags: Mapping[str, str | int | float]
     remote: Remote | None = None
     error: str = ""
     moments: Sequence[tuple[str, float]] = ()
@@ -98,14 +98,16 @@ class Tracer:
         gateway's own calls; ``code``: that of the error answered, if there was one."""
         _current.set(None)
         method = known(method)
-        tags = {
+        tags: dict[str, str | int | float] = {
             "http.request.method": method,
-            "http.response.status_code": str(status),
+            "http.response.status_code": status,
             "gateway.route": label,
         }
         if code:
             tags["gateway.code"] = code
         error = (code or str(status)) if status >= 500 else ""
+        if error:
+            tags["error.type"] = error
         self.note(
             Span(trace, "SERVER", f"{method} {label}", time.time() - seconds, seconds, tags, error=error)
         )
@@ -121,14 +123,16 @@ class Tracer:
     ) -> None:
         """A script was called for ``size`` users at once. Each of ``callers`` gets the call as a span of its own trace,
         so every trace shows what it waited for."""
-        tags = {
+        tags: dict[str, str | int | float] = {
             "db.system.name": "redis",
             "queue.room": room,
             "queue.script": script,
-            "queue.batch.size": str(size),
+            "queue.batch.size": size,
         }
         began = time.time() - seconds
         error = "QUEUE_UNAVAILABLE" if failed else ""
+        if error:
+            tags["error.type"] = error
         for caller in callers:
             self.note(
                 Span(caller.child(), "CLIENT", f"redis {script}", began, seconds, tags, _REDIS, error=error)
@@ -138,7 +142,7 @@ class Tracer:
 
     def admitted(self, lineup: TraceContext, room: str, seconds: float) -> None:
         """A user was admitted after ``seconds`` in line. ``lineup``: the request that put the user there."""
-        tags = {"queue.room": room, "queue.wait_seconds": f"{seconds:.3f}"}
+        tags: dict[str, str | int | float] = {"queue.room": room, "queue.wait_seconds": round(seconds, 3)}
         began = time.time() - seconds
         self.note(Span(lineup.child(), "INTERNAL", "queue.admission", began, seconds, tags))
 
@@ -222,11 +226,16 @@ class TracedCalls:
             return
         call, remote, began = self._open
         self._open = None
-        tags = {"http.request.method": self._method, "gateway.route": self._route}
+        tags: dict[str, str | int | float] = {
+            "http.request.method": self._method,
+            "gateway.route": self._route,
+        }
         if self._status:
-            tags["http.response.status_code"] = str(self._status)
+            tags["http.response.status_code"] = self._status
         if self._status >= 500:
             error = error or str(self._status)
+        if error:
+            tags["error.type"] = error
         name = f"{self._method} {self._route}"
         seconds = max(0.0, time.time() - began)
         self._tracer.note(Span(call, "CLIENT", name, began, seconds, tags, remote, error, self._moments))
@@ -247,7 +256,7 @@ class Event(Protocol):
     def ticket(self) -> int: ...
     @property
     def kind(self) -> str:
-        """Equal to ``ADMITTED`` or ``REMOVED``."""
+        """Equal to ``ADMITTED``, ``REMOVED`` or ``FRONT``."""
 
 
 class _Lineup(NamedTuple):
@@ -285,6 +294,9 @@ class Admissions:
             return
         for event in events:
             lineup = self._waiting.get((event.room, event.user))
+            if lineup is not None and event.kind == "FRONT":
+                self._waiting[event.room, event.user] = lineup._replace(ticket=event.ticket)
+                continue
             if lineup is None or event.ticket < lineup.ticket:
                 continue
             del self._waiting[event.room, event.user]

@@ -1,11 +1,7 @@
-"""Spans on their way to Zipkin: a bounded queue, Zipkin's JSON (version 2), and one POST at a time.
-
-The OpenTelemetry SDK owns the queue and the thread that sends.
-"""
+"""Spans in Zipkin's JSON (version 2), in one POST at a time."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import json
@@ -15,18 +11,18 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.sdk.resources import SERVICE_NAME
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import SpanKind, StatusCode
 
-from gateway.observability.spans import Remote, Span
+from gateway.observability.span_queue import LAST_POST_SECONDS, PEER_HOST, PEER_PORT, PEER_SERVICE, SpanSender
 
 SECONDS: Final = 5.0
 """Time-out for connecting, and for each piece of an answer."""
@@ -93,16 +89,10 @@ class Poster:
 
 log = logging.getLogger(__name__)
 
-PEER_SERVICE: Final = "peer.service"
-PEER_HOST: Final = "server.address"
-PEER_PORT: Final = "server.port"
-
 ATTEMPTS: Final = 4
 FIRST_PAUSE_SECONDS: Final = 0.5
 """The pause between the first two attempts. Each further pause is twice as long, and all are jittered. Together they
 outlast the restart of a collector."""
-LAST_POST_SECONDS: Final = 1.0
-"""Time-out of a post while the gateway is ending."""
 
 _SPANS_PER_RUN: Final = 16
 """Spans that are encoded, about 10 µs each, before the interpreter lock is released: the event loop may be waiting for
@@ -169,7 +159,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class ZipkinExporter(SpanExporter):
+class ZipkinExporter(SpanSender):
     """Posts spans to ``endpoint``. Called by one thread, which may wait; the code that makes spans never waits.
 
     ``count`` gets the numbers of spans ``sent`` and ``failed``. A collector that is away causes one warning until it is
@@ -181,8 +171,6 @@ class ZipkinExporter(SpanExporter):
         self._count = count
         self._hurry = threading.Event()
         self._away = False
-        self.taken = 0
-        """Spans that have left the queue, sent or not."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Posts these spans; drops them after a few failed attempts."""
@@ -204,6 +192,10 @@ class ZipkinExporter(SpanExporter):
     def hurry(self) -> None:
         """The gateway is ending: makes one short attempt for the remaining spans, and none after one has failed."""
         self._hurry.set()
+
+    def give_up(self) -> None:
+        """As ``shutdown``; the thread that posts counts what it could not send."""
+        self.shutdown()
 
     def _post(self, body: bytes) -> bool:
         pause = FIRST_PAUSE_SECONDS
@@ -242,115 +234,3 @@ class ZipkinExporter(SpanExporter):
         if self._away:
             self._away = False
             log.info("spans are sent to ZIPKIN_ENDPOINT again")
-
-
-MAX_WAITING: Final = 2048
-"""Spans that may wait to be sent, about 2 KB each; beyond that, new ones are dropped and counted."""
-MAX_SPANS_PER_POST: Final = 256
-EVERY_SECONDS: Final = 1.0
-LAST_SECONDS: Final = 2.0
-"""Seconds that an ending gateway goes on sending waiting spans, and then waits for the post that it broke off."""
-
-_SPAN_KINDS: Final = {"SERVER": SpanKind.SERVER, "CLIENT": SpanKind.CLIENT, "INTERNAL": SpanKind.INTERNAL}
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-_OK: Final = Status(StatusCode.UNSET)
-_Count = Callable[[str, int], None]
-
-
-class SpanQueue:
-    """Takes spans for Zipkin: the tracer's exporter. ``count`` gets the numbers of spans ``sent``, ``failed``,
-    ``dropped``."""
-
-    def __init__(
-        self, endpoint: str, service: str, count: _Count, *, most_waiting: int = MAX_WAITING
-    ) -> None:
-        self._count = count
-        self._resource = Resource({SERVICE_NAME: service})
-        self._most_waiting = most_waiting
-        self._given = 0
-        self._exporter = ZipkinExporter(endpoint, count)
-        # All options are given: the SDK would read any other from environment variables.
-        self._processor = BatchSpanProcessor(
-            self._exporter,
-            max_queue_size=2 * most_waiting,
-            schedule_delay_millis=EVERY_SECONDS * 1000,
-            max_export_batch_size=min(MAX_SPANS_PER_POST, most_waiting),
-            export_timeout_millis=30_000,
-        )
-
-    def export(self, span: Span, /) -> None:
-        """Takes a span and returns at once. If the queue is full, the span is dropped."""
-        # The SDK's queue would also drop spans, but silently; so it never gets full here.
-        if self._given - self._exporter.taken >= self._most_waiting:
-            self._count("dropped", 1)
-            return
-        self._given += 1
-        self._processor.on_end(_finished(span, self._resource))
-
-    async def close(self) -> None:
-        """Sends the waiting spans, for a bounded time."""
-        loop = asyncio.get_running_loop()
-        stopped = asyncio.Event()
-
-        def stop() -> None:
-            self._processor.shutdown()  # type: ignore[no-untyped-call]
-            with contextlib.suppress(RuntimeError):  # the loop has ended: no task waits any more
-                loop.call_soon_threadsafe(stopped.set)
-
-        self._exporter.hurry()
-        # A daemon thread: the process need not wait for it if a name server blocks it.
-        threading.Thread(target=stop, name="tracing stop", daemon=True).start()
-        try:
-            async with asyncio.timeout(LAST_SECONDS):
-                await stopped.wait()
-        except TimeoutError:
-            self._exporter.shutdown()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_SECONDS):
-                    await stopped.wait()
-
-
-@contextlib.asynccontextmanager
-async def span_queue(endpoint: str, service: str, count: _Count) -> AsyncIterator[SpanQueue]:
-    """A queue whose spans are sent until the block ends."""
-    queue = SpanQueue(endpoint, service, count)
-    try:
-        yield queue
-    finally:
-        await queue.close()
-
-
-def _finished(span: Span, resource: Resource) -> ReadableSpan:
-    """A span in the SDK's form. It is made after the fact, and only if sampled: this takes 3 µs, the SDK's tracer would
-    take 17."""
-    context = span.context
-    trace = int(context.trace_id, 16)
-    parent = None
-    if context.parent_id is not None:
-        parent = _place(trace, context.parent_id, remote=span.kind == "SERVER")
-    began = _nanoseconds(span.began)
-    return ReadableSpan(
-        name=span.name,
-        context=_place(trace, context.span_id, remote=False),
-        parent=parent,
-        resource=resource,
-        attributes=span.tags if span.remote is None else {**span.tags, **_peer(span.remote)},
-        events=[Event(name, timestamp=_nanoseconds(at)) for name, at in span.moments],
-        kind=_SPAN_KINDS[span.kind],
-        status=Status(StatusCode.ERROR, span.error) if span.error else _OK,
-        start_time=began,
-        end_time=began + _nanoseconds(span.seconds),
-    )
-
-
-def _nanoseconds(seconds: float) -> int:
-    """Nanoseconds, exact to the microsecond: a float of epoch seconds is no more precise."""
-    return round(seconds * 1e6) * 1000
-
-
-def _place(trace: int, span_id: str, *, remote: bool) -> SpanContext:
-    return SpanContext(trace, int(span_id, 16), remote, _SAMPLED)
-
-
-def _peer(remote: Remote) -> dict[str, str | int]:
-    return {PEER_SERVICE: remote.service, PEER_HOST: remote.host, PEER_PORT: remote.port}

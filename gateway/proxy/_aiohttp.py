@@ -16,6 +16,8 @@ from aiohttp import BaseConnector, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
 
+from gateway.name_threads import NameResolver
+
 PRIVATE: Final = {
     (TCPConnector, "_factory"): "makes the protocol of each connection; a public parameter would replace it",
     (TCPConnector, "_acquired"): "the connections in use, which must end with the gateway",
@@ -49,7 +51,7 @@ def missing() -> list[str]:
 
 def make_connector(protocol: Callable[[], ResponseHandler], *, dns_seconds: int) -> TCPConnector:
     """A connector that creates connections with ``protocol``. It does not keep them for reuse."""
-    connector = TCPConnector(limit=0, ttl_dns_cache=dns_seconds, force_close=True)
+    connector = TCPConnector(limit=0, ttl_dns_cache=dns_seconds, force_close=True, resolver=NameResolver())
     connector._factory = protocol  # type: ignore[assignment]
     return connector
 
@@ -73,11 +75,6 @@ class ClientProtocol(ResponseHandler):
     def fault(self) -> BaseException | None:
         """The error that made the connection fail, if any."""
         return self._exception
-
-    @property
-    def will_close(self) -> bool:
-        """Whether the connection will serve no further request."""
-        return self._should_close
 
     def close_after_response(self) -> None:
         """Marks the connection: it will serve no further request."""

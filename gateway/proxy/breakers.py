@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.resilience.breaker import (
     NO_BREAKER_OBSERVER,
@@ -24,6 +25,15 @@ _MESSAGES: Final = {
 }
 
 
+class BreakerReport(NamedTuple):
+    """A breaker: its state, for how many seconds it has been in it, and in how many it lets calls pass again."""
+
+    name: str
+    state: str
+    seconds: float
+    seconds_left: float
+
+
 class Breakers:
     """Makes breakers as calls need them. Routes that name the same one share it. ``observer`` counts what they do."""
 
@@ -31,6 +41,8 @@ class Breakers:
         self._observer = observer
         self._breakers: dict[str, CircuitBreaker] = {}
         self._states: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+        """When each breaker came into its state (``monotonic``)."""
 
     def of(self, policy: BreakerPolicy, route_id: str) -> CircuitBreaker:
         """The breaker of a route. One whose configuration has changed begins anew."""
@@ -50,11 +62,22 @@ class Breakers:
         for name in self._breakers.keys() - set(names):
             self._breakers.pop(name).close()
             self._states.pop(name, None)
+            self._since.pop(name, None)
             self.breaker_forgotten(name)
+
+    def report(self) -> list[BreakerReport]:
+        """All breakers that have had a call, by name."""
+        now = time.monotonic()
+        return [
+            BreakerReport(name, breaker.state.value, now - self._since[name], breaker.seconds_left)
+            for name, breaker in sorted(self._breakers.items())
+        ]
 
     def breaker_state(self, name: str, state: str) -> None:
         """A breaker is in this state now."""
         before = self._states.get(name, State.CLOSED.value)
+        if self._states.get(name) != state:
+            self._since[name] = time.monotonic()
         self._states[name] = state
         if state != before and state in _MESSAGES:
             open_seconds = self._breakers[name].config.open_seconds

@@ -14,14 +14,14 @@ The client's connection limits how slow a client may be at all: see ``server.wri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from gateway.proxy.uploads import FULL_SPEED, decrement, network_of, try_increment
+from gateway.proxy.uploads import FULL_SPEED, decrement, least_of, network_of, try_increment
 from gateway.server.tcp_acknowledged import acknowledged
 
 LEAD_SECONDS: Final = 5.0
@@ -46,6 +46,15 @@ class Downloads:
         self.by_client: dict[str, int] = {}
         """Slow downloads by client; clients without any are left out."""
         self.by_service: dict[Hashable, int] = {}
+        self._shares: Mapping[str, int] = {}
+
+    def limit_services(self, shares: Mapping[str, int]) -> None:
+        """Services that may have fewer slow downloads than ``limits`` say, and how many, from now on."""
+        self._shares = shares
+
+    def most_at(self, service: Hashable) -> int:
+        """How many slow downloads ``service`` may have."""
+        return least_of(self.limits.per_service, self._shares, service)
 
     def begin(
         self, request: web.BaseRequest, client: str, service: Hashable, too_many: Callable[[], None]
@@ -156,7 +165,7 @@ class Download:
         client = network_of(self._client)
         if not try_increment(downloads.by_client, client, limits.per_client):
             self._too_many()
-        elif not try_increment(downloads.by_service, self._service, limits.per_service):
+        elif not try_increment(downloads.by_service, self._service, downloads.most_at(self._service)):
             decrement(downloads.by_client, client)
             self._too_many()
         else:

@@ -24,9 +24,10 @@ from gateway.proxy.body import RequestBody, body_of
 from gateway.proxy.breakers import Breakers
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import request_head
-from gateway.proxy.load_balancer import Instances, UpstreamBase
+from gateway.proxy.load_balancer import Addressed, Instances
 from gateway.proxy.plan import CallUnderWay, ForwardPlan
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
+from gateway.proxy.queue_commands import queue_commands
 from gateway.proxy.response import (
     BufferedResponse,
     ForwardedResponse,
@@ -37,6 +38,7 @@ from gateway.proxy.response import (
 )
 from gateway.proxy.slots import ServiceSlots, slots_of
 from gateway.proxy.uploads import Uploads
+from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import UPGRADE, Tunnels
 from gateway.resilience.breaker import BreakerPolicy, Result
 from gateway.resilience.failures import Failure, failure_of
@@ -156,8 +158,6 @@ class Forwarder:
         decide about that, or because a circuit breaker or a limit of the service comes before. Raises NoInstance."""
         if plan.breaker is not None:
             return None
-        if not isinstance(plan.base, str):
-            return plan.base
         if plan.base in self._slots:
             return None
         try:
@@ -170,7 +170,7 @@ class Forwarder:
     def idle_connection(self, plan: ForwardPlan, instance: UpstreamBase) -> UpstreamConnection | None:
         """An idle connection to ``instance``; None if ``exchange`` must connect. ``complete`` must follow, unless the
         caller itself releases or closes the connection."""
-        connection = self._pool.idle(instance)
+        connection = self._pool.idle(instance, plan.tls)
         if connection is not None:
             plan.calls.begin(instance)
             self._instances.connected(instance)
@@ -383,8 +383,13 @@ class Forwarder:
         connection: UpstreamConnection,
         message: RawResponseMessage,
     ) -> ForwardedResponse | BufferedResponse:
-        """Passes the answer on, and releases or closes ``connection``."""
+        """Carries out what the answer asks of the waiting room, passes the answer on, and releases or closes
+        ``connection``."""
         try:
+            commands = queue_commands(message.headers)
+            if commands is not None and plan.on_commands is not None:
+                await plan.on_commands(commands)
+                plan = plan.after(commands)
             if message.code == 101:
                 return await self._tunnels.relay(request, connection, message, plan)
             keep_alive = request.keep_alive
@@ -405,21 +410,16 @@ class Forwarder:
         first: UpstreamBase | None = None,
         used: tuple[UpstreamBase, ...] = (),
     ) -> UpstreamConnection:
-        """Connects to the instance, or tries one instance after the other, ``first`` before the others. Nothing has
-        been sent yet, so any method may retry. Instances that were ``used`` by earlier attempts come last."""
+        """Connects to the instance, or tries one instance or address after the other, ``first`` before the others.
+        Nothing has been sent yet, so any method may retry. Instances that were ``used`` by earlier attempts come last.
+        """
         service = plan.base
-        if not isinstance(service, str):
-            plan.calls.begin(service)
-            try:
-                return await self._pool.connect(service, plan.connect_timeout, fresh=fresh)
-            except ConnectFailed as exc:
-                raise exc.error from exc
         tried: tuple[UpstreamBase, ...] = ()
         while True:
             base, first = first or self._pick(service, tried, used, plan.key), None
             plan.calls.begin(base)
             try:
-                connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh)
+                connection = await self._pool.connect(base, plan.connect_timeout, fresh=fresh, tls=plan.tls)
                 self._instances.connected(base)
                 return connection
             except ConnectFailed as exc:
@@ -432,7 +432,7 @@ class Forwarder:
                     raise exc.error from exc
 
     def _pick(
-        self, service: str, tried: tuple[UpstreamBase, ...], used: tuple[UpstreamBase, ...], key: str
+        self, service: Addressed, tried: tuple[UpstreamBase, ...], used: tuple[UpstreamBase, ...], key: str
     ) -> UpstreamBase:
         """The next instance that is not among ``tried``: one that is not ``used``, else not the last used, else any.
         Raises NoInstance."""
@@ -451,8 +451,7 @@ class Forwarder:
         framing = body.framing if plan.websocket is None else UPGRADE
         head = request_head(method, plan.target, plan.headers, connection.authority, framing)
         began = perf_counter()
-        data = head + body.data if body.data else head
-        connection.begin(data, body_follows=method != hdrs.METH_HEAD)
+        connection.begin(head, body.data, body_follows=method != hdrs.METH_HEAD)
         if body.streamed:
             body.start(connection, plan.response_timeout)
         else:

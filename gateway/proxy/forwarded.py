@@ -14,7 +14,7 @@ is read is limited, because clients write the left part of all these headers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
@@ -95,7 +95,10 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
     """Determines where a request came from. ``scheme`` and ``host`` are those of the connection to the gateway."""
     if peer not in trusted:
         return direct_origin(peer, scheme, host)
-    reported = _read_forwarding_headers(raw_headers)
+    lines = _forwarding_lines(raw_headers)
+    if not lines:
+        return direct_origin(peer, scheme, host)
+    reported = _read_forwarding_headers(lines)
     claims = reported["for"]
     chain = [_canonical_address(peer)]
     while claims and chain[-1] in trusted:
@@ -148,13 +151,18 @@ def direct_origin(address: str, scheme: str, host: str) -> Origin:
     return Origin(address, scheme, host, port, (address,))
 
 
-def _read_forwarding_headers(raw_headers: RawHeaders) -> dict[str, list[str]]:
-    """What the trusted peer says, per fact, nearest hop last."""
+def _forwarding_lines(raw_headers: RawHeaders) -> dict[str, list[bytes]]:
+    """The lines that name an origin, by the field that each is."""
     lines: dict[str, list[bytes]] = {}
     for name, value in raw_headers:
         field = _FIELD_OF_HEADER.get(name.lower())
         if field is not None:
             lines.setdefault(field, []).append(value)
+    return lines
+
+
+def _read_forwarding_headers(lines: Mapping[str, list[bytes]]) -> dict[str, list[str]]:
+    """What the trusted peer says, per fact, nearest hop last."""
     reported = {
         field: _members(lines[field])[0] if field in lines else [] for field in ("proto", "host", "port")
     }

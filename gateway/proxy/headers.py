@@ -12,9 +12,12 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
+from multidict import CIMultiDict
+
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.observability.tracing import TRACE_HEADERS, TRACE_ID
 from gateway.proxy.forwarded import ALL_FIELDS, Origin, RawHeaders, forwarded_headers
+from gateway.proxy.queue_commands import COMMAND, STOCK
 from gateway.server.framing import MAX_CONNECTION_OPTIONS
 
 _FOLD = bytes(
@@ -55,8 +58,8 @@ _REWRITTEN = _CLIENT_HEADERS | {
 }
 # The gateway has already read a client's trace headers. Services get the gateway's own span instead.
 _TRACE_HEADERS = frozenset(name.encode() for name in TRACE_HEADERS)
-# Besides hop-by-hop headers: the trace id, which only the gateway sends to its clients.
-_STRIPPED_FROM_RESPONSES = _HOP_BY_HOP | {TRACE_ID.lower().encode()}
+# Besides hop-by-hop headers: the trace id, which only the gateway sends to its clients, and what is for the gateway.
+_STRIPPED_FROM_RESPONSES = _HOP_BY_HOP | {name.lower().encode() for name in (TRACE_ID, COMMAND, STOCK)}
 # The gateway answers Expect itself, so that no service waits for a client's body. CGI turns Proxy into HTTP_PROXY, and
 # libraries of the service would send their own calls through that proxy ("httpoxy").
 _STRIPPED_FROM_REQUESTS = (
@@ -244,12 +247,59 @@ def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> 
     return ResponseHeaders([*cors, *kept], headers.length)
 
 
-def pass_headers(cookie: str, cache_control: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """The headers that set a cookie for one user. ``cache_control``: the values of the answer. Unless they keep shared
-    caches from storing it, one more does."""
-    stated = ",".join(cache_control).lower()
-    private = () if "private" in stated or "no-store" in stated else (("Cache-Control", "private"),)
-    return (("Set-Cookie", cookie), *private)
+_SHARED_DIRECTIVES = frozenset({"public", "s-maxage", "proxy-revalidate"})
+_CACHE_CONTROL = b"cache-control"
+_NOT_STORED = "no-store"
+_FOR_SHARED_CACHES = frozenset(
+    {
+        b"cdn-cache-control",
+        b"edge-control",
+        b"surrogate-control",
+        b"x-accel-expires",
+        b"x-litespeed-cache-control",
+    }
+)
+"""Headers that shared caches obey instead of ``Cache-Control``: of RFC 9213, and of Akamai, Fastly, Varnish, NGINX and
+LiteSpeed."""
+
+
+def kept_private(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """An answer's headers, changed so that no shared cache keeps it. A ``no-store`` stays as it is."""
+    kept, stated = [], []
+    for name, value in fields:
+        lowered = name.lower()
+        if lowered == _CACHE_CONTROL:
+            stated.append(value.decode("latin-1"))
+        elif lowered not in _FOR_SHARED_CACHES and not lowered.endswith(b"-cdn-cache-control"):
+            kept.append((name, value))
+    text = ",".join(stated)
+    directives = [each.strip() for each in text.split(",") if each.strip()]
+    # What looks like a directive may be a part of a quoted text, as in ``ext="a, no-store, b"``.
+    plain = directives if '"' not in text else []
+    if not any(each.partition("=")[0].strip().lower() == _NOT_STORED for each in plain):
+        directives = [
+            each for each in directives if each.partition("=")[0].strip().lower() not in _SHARED_DIRECTIVES
+        ]
+        # ``private="Set-Cookie"`` keeps that header alone from shared caches.
+        if not any(each.lower() == "private" for each in plain):
+            directives.insert(0, "private")
+    return [*kept, (b"Cache-Control", ", ".join(directives).encode("latin-1"))]
+
+
+def keep_private(headers: CIMultiDict[str]) -> None:
+    """``kept_private``, for headers of an answer that the gateway makes itself."""
+    if headers.getall("Cache-Control", ()) == [_NOT_STORED]:
+        # Nearly all of them, and none of those has a header for other caches.
+        return
+    fields = [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in headers.items()
+    ]
+    headers.clear()
+    headers.extend(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in kept_private(fields)
+    )
 
 
 def request_head(

@@ -4,71 +4,45 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
 
 from gateway.errors import NoInstance
-from gateway.resilience.services import EjectPolicy, ServicePolicy, hash_score
+from gateway.proxy.ejections import EJECTION_SECONDS, Ejections, FailureCount
+from gateway.proxy.service_balancer import ServiceBalancer
+from gateway.proxy.service_report import InstanceReport, ServiceReport
+from gateway.proxy.upstream import UpstreamBase
+from gateway.resilience.services import ServicePolicy
 
 _log = logging.getLogger(__name__)
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+Addressed = str | UpstreamBase
+"""Where a request is to go: the name of a service, or an instance of none."""
 
 
-class UpstreamBase(NamedTuple):
-    """Where requests go: ``http`` or ``https``, a host name or address (IPv6 without brackets), a port.
+class InstanceObserver(Protocol):
+    """Is told what becomes of instances."""
 
-    A named tuple, because it is hashed several times per request.
-    """
+    def ejected(self, service: str, /) -> None:
+        """An instance of this service is left out because it has failed."""
 
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, url: str) -> UpstreamBase:
-        """Reads ``http://host:port``. A path is ignored, as in a route's ``uri``.
-
-        Raises ValueError for another scheme, no host, a bad port, or credentials.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in _DEFAULT_PORTS:
-            raise ValueError(f"not http:// or https://: {url!r}")
-        if not parts.hostname or parts.username is not None or parts.password is not None:
-            raise ValueError(f"not scheme://host:port: {url!r}")
-        port = parts.port
-        return cls(parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port)
-
-    @property
-    def authority(self) -> bytes:
-        """The ``Host`` header for this instance; the scheme's default port is left out."""
-        return _authority(self)
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{_authority(self).decode()}"
+    def health_changed(self, service: str, healthy: bool, /) -> None:
+        """The health checks of an instance of this service have changed their result."""
 
 
-@lru_cache(maxsize=1024)
-def _authority(base: UpstreamBase) -> bytes:
-    host = f"[{base.host}]" if ":" in base.host else base.host
-    if base.port != _DEFAULT_PORTS.get(base.scheme):
-        host = f"{host}:{base.port}"
-    return host.encode("idna" if not host.isascii() else "ascii")
+class _NullObserver:
+    """No-op."""
 
-
-# Long enough that not every request tries a restarting service, short enough that its return is noticed soon.
-EJECTION_SECONDS = 5.0
-EJECTION_MEMORY_SECONDS = 60.0
+    def ejected(self, service: str, /) -> None: ...
+    def health_changed(self, service: str, healthy: bool, /) -> None: ...
 
 
 class Instances:
     """Instances per service, used in turn or as the service's policy says. Service names are case-insensitive.
 
-    ``static`` maps service names to base URLs. ``clock`` gives seconds. ``load``: how many requests each instance has
-    at the moment; those without any may be missing. ``on_ejected`` is called with the service of which an instance is
-    left out because it has failed.
+    ``static`` maps service names to base URLs. A name that has been looked up counts as one instance for each of its
+    addresses; so does the host of a route that names no service. ``clock`` gives seconds. ``load``: how many requests
+    each instance has at the moment; those without any may be missing.
     """
 
     def __init__(
@@ -76,213 +50,250 @@ class Instances:
         static: Mapping[str, Iterable[str]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         load: Mapping[UpstreamBase, int] | None = None,
-        on_ejected: Callable[[str], None] = lambda service: None,
+        observer: InstanceObserver | None = None,
     ) -> None:
         self._clock = clock
-        self._on_ejected = on_ejected
+        self._observer: InstanceObserver = observer or _NullObserver()
         self._load = {} if load is None else load
-        self._policies: dict[str, _Balanced] = {}
-        self._watched: dict[UpstreamBase, _Watch] = {}
-        """What is known of instances whose services leave out those that fail."""
+        self._balancers: dict[str, ServiceBalancer] = {}
+        """Of the services that have a policy."""
+        self._failures: dict[UpstreamBase, FailureCount] = {}
+        """Of instances whose services leave out those that fail."""
+        self._ejections = Ejections(clock)
+        self._ejected = self._ejections.until
         self._static: dict[str, tuple[UpstreamBase, ...]] = {}
         self._discovered: dict[str, tuple[UpstreamBase, ...]] = {}
-        self._known: dict[str, tuple[UpstreamBase, ...]] = {}
-        self._turns: dict[str, int] = {}
-        self._ejected_until: dict[UpstreamBase, float] = {}
+        self._hosts: frozenset[UpstreamBase] = frozenset()
+        """The hosts of routes that name no service."""
+        self._addresses: dict[UpstreamBase, tuple[str, ...]] = {}
+        """Of instances with a name that has been looked up."""
+        self._known: dict[Addressed, tuple[UpstreamBase, ...]] = {}
+        self._turns: dict[Addressed, int] = {}
+        self._listeners: list[Callable[[], None]] = []
         self.replace(static or {})
 
+    # -- which instances there are ---------------------------------------------------------------------------
+
     def replace(
-        self, static: Mapping[str, Iterable[str]], policies: Mapping[str, ServicePolicy] | None = None
+        self,
+        static: Mapping[str, Iterable[str]],
+        policies: Mapping[str, ServicePolicy] | None = None,
+        hosts: Iterable[UpstreamBase] = (),
     ) -> None:
-        """Replaces the configured instances and the policies of services in one step; discovered instances stay. Raises
-        ValueError for a bad base URL, and then changes nothing."""
-        self._static = {
+        """Replaces the configured instances, the policies of services, and the ``hosts`` of routes that name no
+        service, in one step; discovered instances stay. Raises ValueError for a bad base URL, and then changes
+        nothing."""
+        parsed = {
             service.lower(): tuple(dict.fromkeys(UpstreamBase.parse(url) for url in urls))
             for service, urls in static.items()
         }
+        made = {name.lower(): ServiceBalancer(policy) for name, policy in (policies or {}).items()}
+        balancers = {service: self._balancers.get(service, new) for service, new in made.items()}
+        for service, balancer in balancers.items():
+            balancer.set_policy(made[service].policy)
+        # Each is replaced as a whole: a report in another thread may be reading it.
+        self._static, self._balancers = parsed, balancers
+        self._hosts = frozenset(host for host in hosts if host.has_name)
         self._turns.clear()
-        self._policies = {name.lower(): _Balanced(policy) for name, policy in (policies or {}).items()}
+        names = self.names()
+        self._addresses = {base: known for base, known in self._addresses.items() if base in names}
         self._merge()
 
     def discover(self, found: Mapping[str, Iterable[UpstreamBase]]) -> None:
         """Replaces the instances from the registry, which are added to the configured ones. Ejected instances stay
         ejected."""
         self._discovered = {service.lower(): tuple(bases) for service, bases in found.items()}
-        for service in set(self._turns) - set(self._static) - set(self._discovered):
-            del self._turns[service]
         self._merge()
+        for service in self._turns.keys() - self._known.keys():
+            del self._turns[service]
+
+    def names(self) -> frozenset[UpstreamBase]:
+        """The configured instances whose names have to be looked up, without addresses."""
+        return self._hosts.union(base for bases in self._static.values() for base in bases if base.has_name)
+
+    def set_addresses(self, base: UpstreamBase, addresses: tuple[str, ...]) -> None:
+        """The addresses of one of ``names`` from now on, at least one. Those that it had and has no more get no further
+        requests; requests that are under way there go on."""
+        if self._addresses.get(base) != addresses and base in self.names():
+            self._addresses[base] = addresses
+            self._merge()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Calls ``listener`` whenever instances or policies may have changed."""
+        self._listeners.append(listener)
 
     def _merge(self) -> None:
-        """Merges both in advance, because every request looks a service up."""
+        """Merges everything in advance, because every request looks a service up."""
         self._known = {
             service: tuple(
-                dict.fromkeys((*self._static.get(service, ()), *self._discovered.get(service, ())))
+                dict.fromkeys(
+                    (*self._expanded(self._static.get(service, ())), *self._discovered.get(service, ()))
+                )
             )
             for service in (*self._static, *self._discovered)
         }
-        before = self._watched
-        self._watched = {}
-        for service, balanced in self._policies.items():
-            if balanced.policy.eject is not None:
-                for base in self.known(service):
-                    watch = before.get(base) or _Watch()
-                    watch.service, watch.policy = service, balanced.policy.eject
-                    self._watched[base] = watch
+        self._known |= {host: self._expanded((host,)) for host in self._hosts if host in self._addresses}
+        before, self._failures = self._failures, {}
+        for service, balancer in self._balancers.items():
+            bases = self.known(service)
+            balancer.set_members(bases, self._clock())
+            if balancer.policy.eject is not None:
+                for base in bases:
+                    count = self._failures[base] = before.get(base) or FailureCount()
+                    count.service, count.policy = service, balancer.policy.eject
+        for listener in self._listeners:
+            listener()
 
-    def known(self, service: str) -> tuple[UpstreamBase, ...]:
-        """All instances of ``service``, each once, including ejected ones."""
-        return self._known.get(service.lower(), ())
+    def _expanded(self, bases: Iterable[UpstreamBase]) -> tuple[UpstreamBase, ...]:
+        return tuple(
+            each
+            for base in bases
+            for each in ([base._replace(address=one) for one in self._addresses.get(base, ())] or [base])
+        )
 
-    def pick(self, service: str, tried: Collection[UpstreamBase] = (), key: str = "") -> UpstreamBase:
-        """The next instance in turn that is neither ejected nor in ``tried``. ``key``: requests with the same key get
-        the same instance, if the service's policy says so.
+    def known(self, service: Addressed) -> tuple[UpstreamBase, ...]:
+        """All instances of ``service``, each once, including ejected and unhealthy ones."""
+        if isinstance(service, str):
+            return self._known.get(service.lower(), ())
+        return self._known.get(service) or (service,)
+
+    def balancers(self) -> Mapping[str, ServiceBalancer]:
+        """The services that have a policy, by name in lower case."""
+        return self._balancers
+
+    # -- which is next ---------------------------------------------------------------------------------------
+
+    def pick(self, service: Addressed, tried: Collection[UpstreamBase] = (), key: str = "") -> UpstreamBase:
+        """The next instance in turn that is not in ``tried``, not ejected, and healthy as far as checks know. ``key``:
+        requests with the same key get the same instance, if the service's policy says so.
 
         If all untried instances are ejected, returns the one whose time ends first: trying it costs little, and it may
-        work again. Raises NoInstance if there is none left to try.
+        work again. If none is healthy, health decides nothing. Raises NoInstance if there is none left to try.
         """
         bases = self._known.get(service) or self.known(service)
         if tried:
             bases = tuple(base for base in bases if base not in tried)
         if not bases:
-            raise NoInstance(service)
+            raise NoInstance(service if isinstance(service, str) else str(service))
         if len(bases) == 1:
             return bases[0]
-        service = service.lower()
-        balanced = self._policies.get(service)
-        if balanced is not None:
-            return self._pick_balanced(balanced, bases, key)
-        turn = self._turns.get(service, 0)
-        self._turns[service] = turn + 1
-        if not self._ejected_until:
-            return bases[turn % len(bases)]
+        balancer = None
+        if self._balancers and isinstance(service, str):
+            balancer = self._balancers.get(service) or self._balancers.get(service.lower())
+        if balancer is None:
+            turn = self._turns.get(service, 0)
+            self._turns[service] = turn + 1
+            if not self._ejected:
+                return bases[turn % len(bases)]
+            return self._ejections.choose(bases, lambda usable: usable[turn % len(usable)])
         now = self._clock()
-        ejected = self._ejected_until
-        healthy = [base for base in bases if ejected.get(base, 0.0) <= now]
-        if not healthy:
-            return min(bases, key=lambda base: ejected[base])
-        base = healthy[turn % len(healthy)]
-        if base in ejected:
-            # The instance's time is over. Only this request checks whether it works again: if the machine does not even
-            # refuse the connection, each request that tries waits for the time-out.
-            ejected[base] = now + EJECTION_SECONDS
-        return base
+        if not self._ejected:
+            return balancer.choose(bases, key, self._load, now)
+        return self._ejections.choose(bases, lambda usable: balancer.choose(usable, key, self._load, now))
 
-    def _pick_balanced(self, balanced: _Balanced, bases: tuple[UpstreamBase, ...], key: str) -> UpstreamBase:
-        now, ejected = self._clock(), self._ejected_until
-        healthy = [base for base in bases if ejected.get(base, 0.0) <= now] if ejected else list(bases)
-        if not healthy:
-            return min(bases, key=lambda base: ejected[base])
-        base = balanced.choose(healthy, key, self._load)
-        if base in ejected:
-            # As in ``pick``: only this request checks whether it works again.
-            ejected[base] = now + EJECTION_SECONDS
-        return base
+    # -- what became of requests and checks ------------------------------------------------------------------
 
     def answered(self, base: UpstreamBase, status: int) -> None:
         """``base`` sent the head of an answer. One of 500 or above is a failure, for services that leave out instances
         which fail."""
-        watch = self._watched.get(base)
-        if watch is None:
+        count = self._failures.get(base)
+        if count is None:
             return
         if status >= 500:
-            self._failed(base, watch)
+            self._count_failure(base, count, f"the last with status {status}")
         else:
-            watch.failures = 0
-            if watch.times and self._clock() >= watch.until + watch.policy.seconds:
-                watch.times = 0
+            count.succeeded(self._clock())
 
     def failed(self, base: UpstreamBase) -> None:
         """``base`` gave no answer."""
-        watch = self._watched.get(base)
-        if watch is not None:
-            self._failed(base, watch)
+        count = self._failures.get(base)
+        if count is not None:
+            self._count_failure(base, count, "the last without an answer")
 
-    def _failed(self, base: UpstreamBase, watch: _Watch) -> None:
-        watch.failures += 1
+    def _count_failure(self, base: UpstreamBase, count: FailureCount, last: str) -> None:
         now = self._clock()
-        if watch.failures < watch.policy.failures or watch.until > now:
+        if not count.failed(now):
             return
-        known = self.known(watch.service)
-        out = sum(1 for each in known if each in self._watched and self._watched[each].until > now)
-        if out >= watch.policy.most_ejected(len(known)):
+        known = self.known(count.service)
+        out = sum(1 for each in known if each in self._failures and self._failures[each].until > now)
+        if out >= count.policy.most_ejected(len(known)):
             return
-        watch.until = now + watch.policy.ejection_seconds(watch.times)
-        watch.times += 1
-        watch.failures = 0
-        self._ejected_until[base] = watch.until
+        seconds = count.eject(now)
+        self._ejections.add(base, count.until, f"{count.policy.failures} failures in a row")
         _log.warning(
-            "an instance of %s is left out for %g s: %d failures in a row",
-            watch.service,
-            watch.until - now,
-            watch.policy.failures,
+            "%s of %s is left out for %g s: %d failures in a row, %s",
+            base,
+            count.service,
+            seconds,
+            count.policy.failures,
+            last,
         )
-        self._on_ejected(watch.service)
+        self._observer.ejected(count.service)
 
     def connected(self, base: UpstreamBase) -> None:
         """``base`` accepted a connection, so it is no longer ejected, unless it has failed in other ways."""
-        if self._ejected_until:
-            watch = self._watched.get(base)
-            if watch is None or watch.until <= self._clock():
-                self._ejected_until.pop(base, None)
+        if self._ejected:
+            count = self._failures.get(base)
+            now = self._clock()
+            if (count is None or count.until <= now) and self._ejections.end(base):
+                for balancer in self._balancers.values():
+                    balancer.warm_up(base, now)
 
     def eject(self, base: UpstreamBase) -> None:
         """Leaves ``base`` out for a few seconds, because it accepted no connection."""
+        if base not in self._ejected:
+            _log.warning(
+                "%s takes no connection: one request every %g s tries it again", base, EJECTION_SECONDS
+            )
+        self._ejections.add(base, self._clock() + EJECTION_SECONDS, "it took no connection")
+
+    def checked(self, service: str, base: UpstreamBase, problem: str) -> None:
+        """A health check has ended. ``problem``: why it failed; empty if it passed."""
+        balancer = self._balancers.get(service)
+        if balancer is None:
+            return
+        if not problem:
+            self.connected(base)
+        instance, none_healthy = balancer.checks.get(base), balancer.none_healthy
+        before, since = (None, 0.0) if instance is None else (instance.healthy, instance.since)
         now = self._clock()
-        # Dropping old entries limits this to the instances that failed in the last minute or so.
-        self._ejected_until = {
-            other: until
-            for other, until in self._ejected_until.items()
-            if until > now - EJECTION_MEMORY_SECONDS
-        }
-        self._ejected_until[base] = max(now + EJECTION_SECONDS, self._ejected_until.get(base, 0.0))
+        if instance is None or not balancer.checked(base, problem, now):
+            return
+        self._observer.health_changed(service, not problem)
+        for_long = "" if before is None else f", after {now - since:.1f} s"
+        if problem:
+            _log.warning("%s of %s is unhealthy%s: %s", base, service, for_long, problem)
+        else:
+            _log.info("%s of %s is healthy%s", base, service, for_long)
+        if balancer.none_healthy:
+            if before:
+                _log.warning("no instance of %s is healthy, so all of them get requests", service)
+        elif none_healthy and before is False:
+            _log.info("%s has a healthy instance again: unhealthy ones get no requests", service)
 
+    # -- what operators see ----------------------------------------------------------------------------------
 
-class _Watch:
-    """What is known of an instance that is left out when it fails."""
+    def report(self) -> list[ServiceReport]:
+        """Every service that is configured, with its instances as they are now. May be called from another thread."""
+        names = sorted({*self._static, *self._balancers})
+        return [self._report_of(name) for name in names]
 
-    __slots__ = ("failures", "policy", "service", "times", "until")
-
-    def __init__(self) -> None:
-        self.service = ""
-        self.policy = EjectPolicy()
-        self.failures = 0
-        """Failures in a row."""
-        self.times = 0
-        """How often it has been left out in a row."""
-        self.until = 0.0
-
-
-class _Balanced:
-    """A service with a policy of its own."""
-
-    def __init__(self, policy: ServicePolicy) -> None:
-        self.policy = policy
-        self._weights = {UpstreamBase.parse(url): weight for url, weight in policy.weights.items()}
-        self._credit: dict[UpstreamBase, int] = {}
-
-    def choose(
-        self, bases: Sequence[UpstreamBase], key: str, load: Mapping[UpstreamBase, int]
-    ) -> UpstreamBase:
-        """One of ``bases``, of which there is at least one."""
-        balance, weights = self.policy.balance, self._weights
-        if balance == "hash" and key:
-            return max(bases, key=lambda base: hash_score(key, str(base), weights.get(base, 1)))
-        if balance == "least-requests":
-            least = min((load.get(base, 0) + 1) / weights.get(base, 1) for base in bases)
-            bases = [base for base in bases if (load.get(base, 0) + 1) / weights.get(base, 1) == least]
-        return self._in_turn(bases)
-
-    def _in_turn(self, bases: Sequence[UpstreamBase]) -> UpstreamBase:
-        """Smooth weighted round robin, as in NGINX: each gets its weight as credit, and the one with the most pays for
-        all."""
-        credit, total = self._credit, 0
-        for base in bases:
-            weight = self._weights.get(base, 1)
-            credit[base] = credit.get(base, 0) + weight
-            total += weight
-        chosen = max(bases, key=lambda base: credit[base])
-        credit[chosen] -= total
-        if len(credit) > 4 * len(bases) + 16:
-            # Instances of a registry come and go.
-            self._credit = {base: credit[base] for base in bases}
-        return chosen
+    def _report_of(self, service: str) -> ServiceReport:
+        balancer, now = self._balancers.get(service), self._clock()
+        instances = []
+        for base in self.known(service):
+            check = None if balancer is None else balancer.checks.get(base)
+            state, since, reason = "healthy", None, ""
+            if check is not None:
+                state = {None: "unknown", True: "healthy", False: "unhealthy"}[check.healthy]
+                since, reason = now - check.since, check.reason
+            ejection = self._ejections.of(base)
+            if ejection is not None:
+                state, since, reason = "ejected", now - ejection.since, ejection.reason
+            share = 1.0 if balancer is None else balancer.share(base, now)
+            instances.append(
+                InstanceReport(
+                    str(base.configured), base.address, state, since, reason, share, self._load.get(base, 0)
+                )
+            )
+        return ServiceReport(service, tuple(instances))

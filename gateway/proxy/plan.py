@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
 from multidict import CIMultiDict
 
 from gateway.proxy.downloads import Downloads
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.queue_commands import QueueCommands
 from gateway.proxy.security_headers import SecurityHeaders
+from gateway.proxy.upstream import UpstreamBase
 from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.retry import RetryPolicy
+from gateway.service_tls import ServiceTls
 
 Edits = Callable[[CIMultiDict[str]], None]
 
@@ -76,6 +78,9 @@ class CallUnderWay:
         self._observer.dropped()
 
 
+WatchSession = Callable[[Callable[[], None]], Callable[[], None]]
+"""Has a function called when the caller's session ends, until the function that it returns is called."""
+
 _UNSHARED: Final = Downloads()
 
 
@@ -93,10 +98,14 @@ class ForwardPlan(NamedTuple):
     * ``calls``: notified of each call to an instance.
     * ``client``: the client's address, as far as proxies vouch for it; slow bodies and slow downloads are counted by
       it.
-    * ``cookie``: a ``Set-Cookie`` for the client; an answer that has it is not for shared caches. ``extra``:
+    * ``cookies``: ``Set-Cookie`` lines for the client; an answer that has one is not for shared caches. ``extra``:
       further headers for the client. ``key``: calls with the same key get the same instance, if the service says so.
     * ``security``: adds the security headers that the answer lacks. ``downloads`` counts slow downloads.
     * ``retry``: when the call is repeated; None: never. ``breaker``: the circuit breaker that it passes; None: none.
+    * ``on_commands`` carries out what the answer asks of the waiting room, before the answer is passed on.
+    * ``private``: an answer with a status of 2xx is kept from shared caches.
+    * ``tls``: how ``https`` instances are called; None: as the system's certificates say.
+    * ``watch_session``: a WebSocket ends with the session that let it in; None: it outlives the session.
     """
 
     route_id: str
@@ -115,8 +124,16 @@ class ForwardPlan(NamedTuple):
     client: str = ""
     security: SecurityHeaders | None = None
     downloads: Downloads = _UNSHARED
-    cookie: str | None = None
+    cookies: tuple[str, ...] = ()
     extra: tuple[tuple[bytes, bytes], ...] = ()
     key: str = ""
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None
+    on_commands: Callable[[QueueCommands], Awaitable[None]] | None = None
+    private: bool = False
+    watch_session: WatchSession | None = None
+    tls: ServiceTls | None = None
+
+    def after(self, commands: QueueCommands) -> ForwardPlan:
+        """The plan for an answer with these commands: a session that has ended needs no cookie any more."""
+        return self._replace(cookies=()) if commands.leave and self.cookies else self

@@ -16,11 +16,13 @@ from yarl import URL
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy._aiohttp import acquired_transports, make_connector
-from gateway.proxy.connection import UpstreamConnection, UpstreamProtocol
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.connection import UpstreamConnection
+from gateway.proxy.upstream import UpstreamBase
+from gateway.proxy.upstream_protocol import UpstreamProtocol
 from gateway.proxy.whole_answers import WholeAnswerParser
 from gateway.server.deadlines import Deadlines
 from gateway.server.socket_buffer import abort_if_unsent
+from gateway.service_tls import ServiceTls
 
 IDLE_SECONDS: Final = 4.0
 """Below five seconds, the shortest keep-alive of common servers. So the gateway closes first, and a request is rarely
@@ -29,6 +31,10 @@ sent on a connection that the other side is closing."""
 _DNS_SECONDS = 10
 # Errors of this machine, not of the instance: they must not eject the instance.
 _LOCAL_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+
+
+# Connections that differ in TLS are never mixed. The instance alone is the key of those that have no TLS of their own.
+_Key = UpstreamBase | tuple[UpstreamBase, ServiceTls]
 
 
 class ConnectFailed(Exception):
@@ -47,8 +53,6 @@ class ConnectFailed(Exception):
 class _ConnectTarget(ClientRequest):
     """The argument of the connector's ``connect``: it only says where to connect, and is never sent."""
 
-    authority: bytes
-
     @cached_property
     def connection_key(self) -> ConnectionKey:
         return super().connection_key
@@ -65,7 +69,7 @@ class UpstreamPool:
         self.set_idle_seconds(idle)
         # Bounded, because a registry's instances come and go.
         self._target = lru_cache(maxsize=1024)(_target)
-        self._idle: dict[UpstreamBase, list[tuple[Connection, UpstreamProtocol, float]]] = {}
+        self._idle: dict[_Key, list[tuple[Connection, UpstreamProtocol, float]]] = {}
         self.in_use: dict[UpstreamBase, int] = {}
         """How many connections to each instance carry a request; instances without any are left out."""
         self._closer: asyncio.TimerHandle | None = None
@@ -104,23 +108,29 @@ class UpstreamPool:
             dns_seconds=_DNS_SECONDS,
         )
 
-    async def connect(self, base: UpstreamBase, seconds: float, *, fresh: bool = False) -> UpstreamConnection:
-        """Returns a connection to ``base`` within ``seconds``; with ``fresh`` never a reused one.
+    async def connect(
+        self, base: UpstreamBase, seconds: float, *, fresh: bool = False, tls: ServiceTls | None = None
+    ) -> UpstreamConnection:
+        """Returns a connection to ``base`` within ``seconds``; with ``fresh`` never a reused one. ``tls``: how TLS is
+        spoken to an ``https`` instance, if that is not as the system's certificates say.
 
         Raises ConnectFailed.
         """
-        kept = None if fresh else self.idle(base)
+        kept = None if fresh else self.idle(base, tls)
         if kept is not None:
             return kept
+        if base.scheme != "https":
+            tls = None
         try:
-            connection = await self._connector.connect(self._target(base), [], _timeouts(seconds))
+            connection = await self._connector.connect(self._target(base, tls), [], _timeouts(seconds))
         except TimeoutError as exc:
             raise ConnectFailed(UpstreamTimeout("connect"), instance_failed=True) from exc
         except (ClientError, OSError, UnicodeError) as exc:  # UnicodeError: a name that can't be looked up
             raise _connect_failed(exc) from exc
         protocol = cast(UpstreamProtocol, connection.protocol)
         protocol.base = base
-        protocol.authority = self._target(base).authority
+        protocol.tls = tls
+        protocol.authority = base.authority
         return self._use(connection, protocol)
 
     def _use(self, connection: Connection, protocol: UpstreamProtocol) -> UpstreamConnection:
@@ -136,9 +146,10 @@ class UpstreamPool:
         else:
             del self.in_use[base]
 
-    def idle(self, base: UpstreamBase) -> UpstreamConnection | None:
-        """The idle connection to ``base`` that was used last; None if there is none that can be used."""
-        idle = self._idle.get(base)
+    def idle(self, base: UpstreamBase, tls: ServiceTls | None = None) -> UpstreamConnection | None:
+        """The idle connection to ``base`` that was used last; None if there is none that can be used. ``tls`` as in
+        ``connect``."""
+        idle = self._idle.get(base if tls is None or base.scheme != "https" else (base, tls))
         if idle:
             now = self._loop.time()
             while idle:
@@ -156,9 +167,10 @@ class UpstreamPool:
             return
         loop = self._loop
         entry = connection, protocol, loop.time()
-        idle = self._idle.get(protocol.base)
+        key = protocol.base if protocol.tls is None else (protocol.base, protocol.tls)
+        idle = self._idle.get(key)
         if idle is None:
-            self._idle[protocol.base] = [entry]
+            self._idle[key] = [entry]
         else:
             idle.append(entry)
         if self._closer is None:
@@ -182,7 +194,7 @@ class UpstreamPool:
     def _close_idle(self, before: float) -> None:
         """Closes connections that have been idle since before ``before``, and drops those that the other side has
         closed."""
-        for base, idle in list(self._idle.items()):
+        for key, idle in list(self._idle.items()):
             kept = []
             for connection, protocol, since in idle:
                 if since >= before and _usable(protocol):
@@ -190,9 +202,9 @@ class UpstreamPool:
                 else:
                     connection.close()
             if kept:
-                self._idle[base] = kept
+                self._idle[key] = kept
             else:
-                del self._idle[base]
+                del self._idle[key]
 
 
 def _usable(protocol: UpstreamProtocol) -> bool:
@@ -209,11 +221,14 @@ def _connect_failed(exc: ClientError | OSError | UnicodeError) -> ConnectFailed:
     return ConnectFailed(error, instance_failed=number not in _LOCAL_ERRNOS)
 
 
-def _target(base: UpstreamBase) -> _ConnectTarget:
-    url = URL.build(scheme=base.scheme, host=base.host, port=base.port)
-    target = _ConnectTarget("GET", url, loop=asyncio.get_running_loop())
-    target.authority = base.authority
-    return target
+def _target(base: UpstreamBase, tls: ServiceTls | None) -> _ConnectTarget:
+    url = URL.build(scheme=base.scheme, host=base.address or base.host, port=base.port)
+    # With one of the host's addresses nothing is looked up, and the certificate must still be that of the host.
+    name = base.host if base.address else None
+    loop = asyncio.get_running_loop()
+    if tls is None:
+        return _ConnectTarget("GET", url, loop=loop, server_hostname=name)
+    return _ConnectTarget("GET", url, loop=loop, ssl=tls.context, server_hostname=tls.server_name or name)
 
 
 @lru_cache(maxsize=64)

@@ -21,21 +21,19 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.downloads import Download
 from gateway.proxy.headers import (
     ResponseHeaders,
+    kept_private,
     names_of,
-    pass_headers,
     response_head,
     response_headers,
     with_cors,
 )
 from gateway.proxy.plan import Edits, ForwardPlan
+from gateway.proxy.writing import AT_ONCE_BYTES, write_with_body
 
 _TRACE_ID = TRACE_ID.encode()
 # A 205 has no content either, but clients read its length as in any other answer.
 BODILESS = frozenset({204, 205, 304})
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-AT_ONCE_BYTES: Final = 16 * 1024
-"""A shorter body that has arrived is written together with the head."""
-
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -116,17 +114,17 @@ SendResponse = Callable[
 """How to handle a final answer whose head has been read; ``send_response`` is the usual way."""
 
 
-def make_writer(request: web.BaseRequest) -> Callable[[bytes], None]:
-    """Returns a function that writes to the client without waiting. It raises ConnectionError if the client has
-    gone."""
+def make_writer(request: web.BaseRequest) -> Callable[..., None]:
+    """Returns a function that writes to the client without waiting: some bytes, and perhaps a part of the body behind
+    them. It raises ConnectionError if the client has gone."""
     writer, transport = request.writer, request.transport
 
-    def write(data: bytes) -> None:
+    def write(data: bytes, body: bytes = b"") -> None:
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the client has gone")
         # The downloads' measurement subtracts bytes still in the buffer from this counter.
-        writer.output_size += len(data)
-        transport.write(data)
+        writer.output_size += len(data) + len(body)
+        write_with_body(transport, data, body)
 
     return write
 
@@ -178,13 +176,9 @@ def client_response_headers(message: RawResponseMessage, plan: ForwardPlan) -> R
         headers.fields.extend(
             plan.security.missing_from(names_of(headers.fields), plan.status or message.code)
         )
-    if plan.cookie is not None:
-        stated = (
-            value.decode("latin-1") for name, value in headers.fields if name.lower() == b"cache-control"
-        )
-        headers.fields.extend(
-            (name.encode(), value.encode()) for name, value in pass_headers(plan.cookie, stated)
-        )
+    if plan.cookies or (plan.private and 200 <= (plan.status or message.code) < 300):
+        headers = headers._replace(fields=kept_private(headers.fields))
+    headers.fields.extend((b"Set-Cookie", cookie.encode()) for cookie in plan.cookies)
     headers.fields.extend(plan.extra)
     if plan.trace_id:
         headers.fields.append((_TRACE_ID, plan.trace_id))
@@ -246,18 +240,18 @@ async def send_response(
     response = ForwardedResponse(message, head.status, head.reason, head.keep_alive)
     write = make_writer(request)
     total = len(data)
-    piece = first_piece(head, data, ended=ended)
+    piece, behind = (head.data, data) if not chunked else (first_piece(head, data, ended=ended), b"")
     try:
         if ended and total < AT_ONCE_BYTES:
             # The usual case. Nothing has to be awaited, so no coroutine is needed.
             # Recorded, because the client may leave once it has the answer, before all of its own body is sent.
             request[STARTED_RESPONSE] = response
             response.finish(total)
-            write(piece)
+            write(piece, behind)
         else:
             request[STARTED_RESPONSE] = response
             response.record_progress(total)
-            write(piece)
+            write(piece, behind)
             if not ended:
                 total = await _send_rest(request, connection, plan, response, chunked=chunked, framed=framed)
     except UpstreamUnreachable:

@@ -34,21 +34,26 @@ _OWN_CACHING: Final = "no-store"
 
 class SecurityHeaders:
     """The headers added to answers, with ``more`` in addition. ``over_tls`` is the same for clients that came by
-    https."""
+    https. ``others``: in place of those that do not concern caching."""
 
-    def __init__(self, more: tuple[Field, ...] = (), over_tls: SecurityHeaders | None = None) -> None:
-        self._others = (*_OTHERS, *more)
+    def __init__(
+        self,
+        more: tuple[Field, ...] = (),
+        over_tls: SecurityHeaders | None = None,
+        others: tuple[Field, ...] = _OTHERS,
+    ) -> None:
+        self._others = (*others, *more)
         self._all = CIMultiDict((*CACHING, *self._others))
         self.over_tls = over_tls or self
-        caching, others = _raw(CACHING), _raw(self._others)
+        caching, raw_others = _raw(CACHING), _raw(self._others)
         about_caching = frozenset(name.lower() for name, _ in caching)
-        self._names = about_caching.union(name.lower() for name, _ in others)
+        self._names = about_caching.union(name.lower() for name, _ in raw_others)
 
         # Cached by which of these few headers an answer has: there are few such sets.
         @lru_cache(maxsize=1024)
         def missing(present: frozenset[bytes], not_modified: bool) -> tuple[RawField, ...]:
             kept = () if not_modified or present & about_caching else caching
-            return (*kept, *(field for field in others if field[0].lower() not in present))
+            return (*kept, *(field for field in raw_others if field[0].lower() not in present))
 
         self._missing = missing
 
@@ -60,8 +65,11 @@ class SecurityHeaders:
         """Adds what ``headers`` lack. ``own``: an answer of the gateway itself, whose plain ``no-store`` is
         replaced."""
         if own and headers.get("Cache-Control", "").startswith(_OWN_CACHING):
-            # Nearly all of the gateway's answers; they set none of the other headers.
+            # Nearly all of the gateway's answers. Pages have some of the other headers, and theirs stay.
+            stated = [(name, headers[name]) for name, _ in self._others if name in headers]
             headers.update(self._all)
+            if stated:
+                headers.update(stated)
             return
         if status != HTTPStatus.NOT_MODIFIED and not any(name in headers for name, _ in CACHING):
             headers.extend(CACHING)

@@ -67,7 +67,7 @@ def transforming(
         if not wanted(message):
             return await send_response(request, connection, message, plan, keep_alive)
         # CORS headers and the cookie are added when the answer is completed, as for all answers not written yet.
-        bare = plan._replace(cors=None if plan.cors is None else (), cookie=None)
+        bare = plan._replace(cors=None if plan.cors is None else (), cookies=())
         headers = client_response_headers(message, bare)
         response_head(message.code, message.reason, headers.fields, b"")  # raises for invalid characters
         # Each body holds a place that others may wait for, so the time is always limited.

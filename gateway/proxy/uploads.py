@@ -14,7 +14,7 @@ initial level:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Any, Final
@@ -58,6 +58,15 @@ class Uploads:
         """Slow uploads by client; clients without any are left out."""
         self.by_service: dict[Hashable, int] = {}
         """Slow uploads by service, if the service already has a part of the body."""
+        self._shares: Mapping[str, int] = {}
+
+    def limit_services(self, shares: Mapping[str, int]) -> None:
+        """Services that may have fewer slow uploads than ``limits`` say, and how many, from now on."""
+        self._shares = shares
+
+    def most_at(self, service: Hashable) -> int:
+        """How many slow uploads ``service`` may have."""
+        return least_of(self.limits.per_service, self._shares, service)
 
     def begin(self, request: web.BaseRequest, client: str) -> Upload:
         """Starts to read the body of ``request``; ``close`` must follow. ``client`` is the client's address."""
@@ -103,8 +112,13 @@ class Upload:
         while True:
             began = self._loop.time()
             try:
-                async with asyncio.timeout(self._patience if self._slow else min(self._patience, self._lead)):
-                    data = await self._content.readany()
+                data = self._content.read_nowait()
+                if not (data or self._content.at_eof()):
+                    # Only waiting takes a time-out.
+                    async with asyncio.timeout(
+                        self._patience if self._slow else min(self._patience, self._lead)
+                    ):
+                        data = await self._content.readany()
             except TimeoutError:
                 self._account(self._loop.time() - began, 0)
             except BodyTooSlow:
@@ -160,9 +174,15 @@ class Upload:
     def _count_at_service(self) -> None:
         if self._service is None:
             return
-        if not try_increment(self._uploads.by_service, self._service, self._limits.per_service):
+        most = self._uploads.most_at(self._service)
+        if not try_increment(self._uploads.by_service, self._service, most):
             raise Overloaded(_RETRY_SECONDS)
         self._counted_at = self._service
+
+
+def least_of(limit: int, shares: Mapping[str, int], service: Hashable) -> int:
+    """``limit``, or what ``shares`` say of ``service`` if that is less."""
+    return min(limit, shares.get(service, limit)) if isinstance(service, str) else limit
 
 
 def try_increment(counts: dict[Any, int], key: Hashable, limit: int) -> bool:

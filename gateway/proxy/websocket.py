@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Protocol, cast
 
 from aiohttp import ClientOSError, HttpVersion, HttpVersion11, hdrs, web
@@ -26,6 +27,7 @@ from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import response_head
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.response import STARTED_RESPONSE, ForwardedResponse, client_response_headers
+from gateway.proxy.websocket_frames import POLICY_VIOLATION, Closing
 from gateway.server.framing import MAX_CONNECTION_OPTIONS
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -157,9 +159,11 @@ class TunnelEnd:
 
 class Tunnel:
     """Two ends, connected until ``end`` is called, one of them has ended, or both were silent for ``idle`` seconds (0:
-    no limit)."""
+    no limit). ``closable``: whether ``close`` may be called, which needs to know where frames end."""
 
-    def __init__(self, client: BaseProtocol, service: BaseProtocol, idle: float) -> None:
+    def __init__(
+        self, client: BaseProtocol, service: BaseProtocol, idle: float, *, closable: bool = False
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.client = TunnelEnd(client, self._record_activity)
         self.service = TunnelEnd(service, self._record_activity)
@@ -169,11 +173,29 @@ class Tunnel:
         self._last = self._loop.time()
         self._ended_by: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._closing = (
+            {self.client: Closing(masked=False), self.service: Closing(masked=True)} if closable else {}
+        )
+        """By the end that bytes are sent to."""
+        self.closed_by = ""
+        """Why the gateway has closed the WebSocket; empty if it has not."""
 
     def end(self, by: str) -> None:
         """Ends the tunnel; only the first ``by`` counts."""
         if not self._ended_by.done():
-            self._ended_by.set_result(by)
+            self._ended_by.set_result(self.closed_by or by)
+
+    def close(self, by: str, reason: str) -> None:
+        """Closes the WebSocket with code 1008, to both sides, and ends the tunnel when one of them has closed the
+        connection, after some seconds at the latest. No message that has not begun is passed on any more."""
+        if self.closed_by or self._ended_by.done():
+            return
+        self.closed_by = by
+        for sink, closing in self._closing.items():
+            sink.push(closing.close(POLICY_VIOLATION, reason))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(_CLOSE_SECONDS, self.end, by)
 
     async def run(self) -> str:
         """Passes bytes on until the tunnel ends, and returns what ended it. Bytes that have arrived by then are still
@@ -196,12 +218,13 @@ class Tunnel:
                 self._timer.cancel()
             for source, sink in ((self.client, self.service), (self.service, self.client)):
                 source.feed_eof()
-                sink.push(source.take_pending())
+                sink.push(self._passed_on(sink, source.take_pending()))
 
     async def _pump(self, source: TunnelEnd, sink: TunnelEnd, source_name: str, sink_name: str) -> None:
         by = sink_name
         try:
             while data := await source.read():
+                data = self._passed_on(sink, data)
                 if not sink.push(data):
                     break
                 if sink is self.client:
@@ -213,6 +236,11 @@ class Tunnel:
             pass
         finally:
             self.end(by)
+
+    def _passed_on(self, sink: TunnelEnd, data: bytes) -> bytes:
+        """What ``sink`` gets of these bytes."""
+        closing = self._closing.get(sink)
+        return data if closing is None else closing.passed_on(data)
 
     def _record_activity(self) -> None:
         self._last = self._loop.time()
@@ -228,10 +256,13 @@ class Tunnel:
 # How many seconds a service may need for the bytes sent before the end.
 _LAST_BYTES_SECONDS = 30.0
 _FULL_RETRY_SECONDS = 5.0
+# How many seconds both sides may take to close a WebSocket that the gateway has closed.
+_CLOSE_SECONDS = 5.0
+_SESSION_OVER = "the session in the waiting room is over"
 
 
 class TunnelObserver(Protocol):
-    """Is notified of each tunnel. ``by`` is ``client``, ``service``, ``idle`` or ``shutdown``."""
+    """Is notified of each tunnel. ``by`` is ``client``, ``service``, ``idle``, ``session`` or ``shutdown``."""
 
     def tunnel_opened(self) -> None: ...
     def tunnel_closed(self, route: str, by: str) -> None: ...
@@ -282,7 +313,8 @@ class Tunnels:
             raise UpstreamUnreachable("a 101 that belongs to no handshake of ours")
         head = response_head(101, message.reason, client_response_headers(message, plan).fields, UPGRADE)
         response = ForwardedResponse(message, 101, message.reason, keep_alive=False)
-        tunnel = Tunnel(request.protocol, connection.protocol, self._idle)
+        watch = plan.watch_session
+        tunnel = Tunnel(request.protocol, connection.protocol, self._idle, closable=watch is not None)
         connection.switch_protocol(tunnel.service)
         request[STARTED_RESPONSE] = response
         try:
@@ -292,9 +324,14 @@ class Tunnels:
         request.protocol.set_parser(cast(WebSocketReader, tunnel.client))
         by = "client"
         self._opened(tunnel)
+        unwatch = None if watch is None else watch(partial(tunnel.close, "session", _SESSION_OVER))
         try:
             by = await tunnel.run()
         finally:
+            if unwatch is not None:
+                unwatch()
+            # A client that has got the closing frame ends the connection, and this task with it.
+            by = tunnel.closed_by or by
             self._closed(tunnel, plan.route_id, by)
             # A tunnel ends with an orderly end of the connection; a reset is not one.
             response.finish(tunnel.sent)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 Claims = frozenset[tuple[str, str]]
 """Claims of one token, as ``gateway.auth.claims`` makes them."""
@@ -52,6 +53,30 @@ class Bypass:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.by_claim or 'from ' + ', '.join(map(str, self.networks))}"
+
+
+WHOLE_SHARE: Final = 10_000
+"""Shares of lanes are in such parts."""
+MAX_LANES: Final = 8
+"""Lanes that a room may have beside lane ``default``: each costs every call of the room a little."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A line of its own within a room, with a ``share`` of its admissions in parts of ``WHOLE_SHARE``. ``by_claim``:
+    whose it is."""
+
+    name: str
+    share: int
+    by_claim: ClaimRule
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.share / WHOLE_SHARE:g} of the admissions, by {self.by_claim}"
+
+
+def lane_of(lanes: Iterable[Lane], claims: Claims) -> str | None:
+    """The name of the first lane that takes a caller with these claims; None if none does."""
+    return next((lane.name for lane in lanes if lane.by_claim.matches(claims)), None)
 
 
 def bypass_of(rules: Iterable[Bypass], claims: Claims, address: str) -> str | None:

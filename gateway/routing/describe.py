@@ -9,14 +9,16 @@ from typing import Any, Final
 
 from multidict import CIMultiDict
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, RoomNotFound
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.calls import parse_call
+from gateway.routing.calls import CallPattern, parse_call
 from gateway.routing.discovered_routes import with_discovered_routes
 from gateway.routing.factories import FILTERS, PREDICATES
 from gateway.routing.filters.base import ROUTE_ID_PLACE
+from gateway.routing.gates import GateRule
 from gateway.routing.path import parse_target
 from gateway.routing.predicates import Predicate
+from gateway.routing.room_templates import entry_of
 from gateway.routing.route import Route
 from gateway.routing.spec.arguments import Arg
 from gateway.routing.spec.issues import Issue, RouteFileError
@@ -138,12 +140,14 @@ def table(table: RouteTable) -> str:
     for gate in table.gates:
         lines += [f"gate {gate.room}: {call}" for call in gate.calls]
         lines += [f"gate {gate.room}: {call} (renews only)" for call in gate.renews]
+        lines += [f"gate {gate.room}: WebSockets outlive the session"] if gate.outlives else []
     lines += [f"public: {call}" for call in table.public]
     for name, limits in table.rooms.items():
         capacity = "the setting's" if limits.capacity is None else limits.capacity
         duration = "the setting's" if limits.duration is None else f"{limits.duration:g} s"
         people = f", identity {limits.identity}" if limits.identity else ""
         lines.append(f"room {name}: capacity {capacity}, duration {duration}{people}")
+        lines += [f"room {name}: lane {lane}" for lane in limits.lanes]
         lines += [f"room {name}: bypass {rule}" for rule in limits.bypass]
         lines += [f"room {name}: eligible by {limits.eligible}"] if limits.eligible is not None else []
     lines += [
@@ -232,6 +236,17 @@ def _holds(predicate: Predicate, request: RequestAttributes) -> bool:
         return False
 
 
+def _room_named(call: CallPattern, rule: GateRule, request: RequestAttributes, upstream_path: str) -> str:
+    """The room of the call, or why there is none."""
+    target = request.target
+    try:
+        return rule.of_call(call, (target.path, upstream_path), target.raw_query).room
+    except RoomNotFound:
+        return f"{rule.room}, which the call does not name (404)"
+    except BadRequest as error:
+        return f"{rule.room}, which the call does not name (400: {error.reason})"
+
+
 def _rules(table: RouteTable, request: RequestAttributes, match: RouteMatch | None) -> list[str]:
     method, path = request.method, request.target.path
     upstream_path = match.upstream_path if match is not None else path
@@ -241,13 +256,15 @@ def _rules(table: RouteTable, request: RequestAttributes, match: RouteMatch | No
     else:
         call, rule = found
         what = "renews a session, needs none" if rule.renews_only else "a place is needed"
-        gate = f"room {rule.room}: {what} ({call})"
+        gate = f"room {_room_named(call, rule, request, upstream_path)}: {what} ({call})"
     opened = next((str(call) for call in table.public if call.opens(method, path)), None)
     if found is not None and table.place_stands_for_token(found[1], method, path):
         access = "a visitor's place stands for the token"
     elif opened is None:
         access = "a token is needed"
-    elif found is not None and not found[1].renews_only and found[1].room not in table.visitor_rooms:
+    elif (
+        found is not None and not found[1].renews_only and entry_of(found[1].room) not in table.visitor_rooms
+    ):
         access = f"a token is needed: the gate counts, although {opened} is public"
     else:
         access = f"open without a token ({opened})"

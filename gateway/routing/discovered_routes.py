@@ -43,5 +43,8 @@ def with_discovered_routes(table: RouteTable, names: Iterable[str], *, own: str 
         _log.warning("the locator could not make every route: %s", issues.errors[0].message)
     if not made:
         return table
+    made = [
+        dataclasses.replace(route, tls=table.service_tls.get(route.upstream.service or "")) for route in made
+    ]
     routes = sorted((*table.routes, *made), key=lambda route: route.order)
     return dataclasses.replace(table, routes=tuple(routes))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from gateway.pages.waiting_page.page import WaitingPage
+from gateway.pages.waiting_page.theme import Theme
 from gateway.routing import matcher
-from gateway.routing.callers import Bypass, ClaimRule
+from gateway.routing.callers import Bypass, ClaimRule, Lane
 from gateway.routing.calls import CallPattern
 from gateway.routing.path_readings import readings_of
 from gateway.routing.prefix_index import index_of_exact, index_of_wide
+from gateway.routing.room_templates import RoomTemplate, template_of
 
 DEFAULT_ROOM: Final = "default"
 _MICROSECONDS: Final = 0.5
@@ -21,10 +24,20 @@ _MAX_SCANNED: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """What applies to a matching call: it needs a place in ``room``, or (``renews_only``) only renews one."""
+    """What applies to a matching call: it needs a place in ``room``, or (``renews_only``) only renews one. A WebSocket
+    that the gate has let in ends with the session, unless it ``outlives`` it. With a ``template``, the call says which
+    room it is."""
 
     room: str
     renews_only: bool
+    outlives: bool = False
+    template: RoomTemplate | None = None
+
+    def of_call(self, call: CallPattern, paths: Sequence[str], raw_query: str) -> GateRule:
+        """The rule with the room of the request, see ``RoomTemplate.fill``."""
+        if self.template is None:
+            return self
+        return GateRule(self.template.fill(call, paths, raw_query), self.renews_only, self.outlives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,19 @@ class Prequeue:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomPage:
+    """The page that browsers get while they wait. ``status`` stands for the 429 of a waiting user, and for the 403 of a
+    user without a place. ``login``: a path where users without a token are sent; empty for none."""
+
+    page: WaitingPage = field(compare=False)
+    theme: Theme
+    status: int = 503
+    login: str = ""
+    line: int = field(default=1, compare=False)
+    """Where the route file has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RoomLimits:
     """Settings of one room. None: the value in the settings applies. Times are in seconds."""
 
@@ -61,6 +87,7 @@ class RoomLimits:
     """As ``120/m``, or ``off``."""
     history: float | None = None
     relineup: str | None = None
+    lineup: str | None = None
     max_waiting: int | None = None
     lineups_per_minute: int | None = None
     mode: str | None = None
@@ -70,6 +97,8 @@ class RoomLimits:
     prequeue: Prequeue | None = None
     identity: Literal["token", "visitor", "either"] | None = None
     """Who may have a place: users with a token, visitors, or both. None: users with a token."""
+    lanes: tuple[Lane, ...] = ()
+    """Lines of their own, beside that of all others."""
     bypass: tuple[Bypass, ...] = ()
     """Who passes the gate without a place."""
     eligible: ClaimRule | None = None
@@ -78,15 +107,19 @@ class RoomLimits:
     """How many visitors at one address may have a place at a time; 0 and None: no bound."""
     challenge: Challenge | None = None
     """The service that is asked before a visitor gets a place."""
+    page: RoomPage | None = None
+    """What browsers get while they wait; None: what all clients get."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One item of ``gates:``."""
+    """One item of ``gates:``. ``room`` is a name or a template."""
 
     room: str
     calls: tuple[CallPattern, ...]
     renews: tuple[CallPattern, ...] = ()
+    outlives: bool = False
+    """Whether WebSockets outlive the session that let them in."""
 
 
 Found = tuple[CallPattern, GateRule]
@@ -98,8 +131,8 @@ class GateIndex:
     __slots__ = ("_any", "_by_method")
 
     def __init__(self, gates: Sequence[Gate]) -> None:
-        rules = [(call, GateRule(gate.room, False)) for gate in gates for call in gate.calls]
-        rules += [(call, GateRule(gate.room, True)) for gate in gates for call in gate.renews]
+        rules = [(call, _rule(gate, renews_only=False)) for gate in gates for call in gate.calls]
+        rules += [(call, _rule(gate, renews_only=True)) for gate in gates for call in gate.renews]
         methods = {call.method for call, _ in rules if call.method is not None}
         if methods & {"GET", "HEAD"}:
             methods |= {"GET", "HEAD"}
@@ -117,6 +150,10 @@ class GateIndex:
         if not rules:
             return None
         return rules.find((path,) if upstream_path == path else (path, upstream_path))
+
+
+def _rule(gate: Gate, *, renews_only: bool) -> GateRule:
+    return GateRule(gate.room, renews_only, gate.outlives and not renews_only, template_of(gate.room))
 
 
 class _Rules:

@@ -133,6 +133,25 @@ class PathPattern:
             found[self.tail] = _joined(values[count:])
         return found
 
+    def matches_with(self, path: str, variable: str, value: str, other: str) -> bool:
+        """Whether ``path``, which matches with this ``value`` of a variable in one segment, would also match with
+        ``other`` in its place."""
+        values = _split_path(path).copy()
+        start = len(values) - len(self.segments) if self.head is not None else 0
+        at = start + next(at for at, segment in enumerate(self.segments) if variable in segment.names)
+        text = values[at]
+        # The text around a variable may hold its value, too.
+        for begin in {text.find(value), text.rfind(value)}:
+            values[at] = text[:begin] + other + text[begin + len(value) :]
+            found = self.match(_joined(values))
+            if found is not None and found[variable] == other:
+                return True
+        return False
+
+    def constrains(self, variable: str) -> bool:
+        """Whether the variable has a regex of its own, or stands in a segment with another one that has."""
+        return any(variable in segment.names and segment.constrained for segment in self.segments)
+
 
 # A table compares many patterns with the same path.
 @lru_cache(maxsize=4)

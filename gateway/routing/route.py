@@ -13,6 +13,7 @@ from gateway.routing.filters.base import Filter
 from gateway.routing.predicates import Path, Predicate, Query, Weight
 from gateway.routing.prefix_index import literal_beginning
 from gateway.routing.spec.issues import RuleViolation, nearest
+from gateway.service_tls import ServiceTls
 from gateway.settings.host_names import can_be_resolved
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -113,7 +114,8 @@ class Route:
     ``filter_orders`` are the numbers by which Spring sorts them.
 
     ``metadata`` is the file's, in plain Python values. The timeouts come from it, in seconds. None: the settings' value
-    applies; infinity: no timeout. ``line`` is the route's line in its file. ``ordered_predicates`` are the predicates
+    applies; infinity: no timeout. ``tls``, from there too, is how ``https://`` instances are called; None: as the
+    system's certificates say. ``line`` is the route's line in its file. ``ordered_predicates`` are the predicates
     in the order in which they are checked. Those that need the query come last, so that a malformed query is an error
     only for calls that the route would take.
     """
@@ -129,6 +131,7 @@ class Route:
     allow_actuator: bool = False
     response_timeout: float | None = None
     connect_timeout: float | None = None
+    tls: ServiceTls | None = None
     line: int = 0
     ordered_predicates: tuple[Predicate, ...] = field(init=False, repr=False, compare=False)
 

@@ -6,30 +6,34 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from gateway.resilience.breaker import BreakerPolicy
 from gateway.resilience.rate_limit import RateLimitPolicy
 from gateway.resilience.retry import RetryPolicy
 from gateway.resilience.services import ServicePolicy
+from gateway.room_names import ByRoom, RoomEntries
 from gateway.routing import matcher
 from gateway.routing.attributes import RequestAttributes
-from gateway.routing.callers import Bypass, ClaimRule, wanted_claims
+from gateway.routing.callers import Bypass, ClaimRule, Lane, wanted_claims
 from gateway.routing.calls import CallPattern
 from gateway.routing.cors import CorsRule
 from gateway.routing.filters.base import DirectResponse, Fallback, RequestRewrite
 from gateway.routing.filters.edits import HeaderEdit
 from gateway.routing.filters.target import innermost, restore_path
-from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits
+from gateway.routing.gates import Gate, GateIndex, GateRule, RoomLimits, RoomPage
 from gateway.routing.matcher import MatchingTimeout
 from gateway.routing.path import parse_target
 from gateway.routing.path_readings import is_or_has_suffix, is_plain, readings_of
 from gateway.routing.patterns import PathPattern, compile_pattern
 from gateway.routing.prefix_index import PrefixIndex, literal_beginning
+from gateway.routing.room_templates import entry_of
 from gateway.routing.route import Route, WeightGroups
 from gateway.routing.route_index import RouteIndex
 from gateway.routing.spec.issues import Issue
 from gateway.routing.spec.locator import Locator
+from gateway.service_tls import ServiceTls
 
 _ACTUATOR: Final = "actuator"
 _LOGGED: Final[dict[str, tuple[str, bytes]]] = {}
@@ -92,7 +96,8 @@ class RouteTable:
     """The content of a route file, with a Config Server's properties laid over it. Immutable: a reload makes a new one.
 
     ``routes`` are in the order in which they are tried (by ``order``, then as in the file). ``services`` are static
-    instances by lower-case name, ``service_policies`` how some of them are used. ``cors`` is by path pattern, in the
+    instances by lower-case name, ``service_policies`` how some of them are used, and ``service_tls`` how some are
+    called over TLS, which the routes to them know already. ``cors`` is by path pattern, in the
     file's order. ``cors_unrouted``: ``cors`` also applies to requests that no route takes.
     ``locator``, if there is one, makes routes from services' names. ``tokens`` are token settings from a Config Server,
     by name in lower case; ``given`` are values of other settings. ``source`` is the file, ``digest`` identifies its
@@ -107,6 +112,7 @@ class RouteTable:
     rooms: Mapping[str, RoomLimits] = field(default_factory=dict)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     service_policies: Mapping[str, ServicePolicy] = field(default_factory=dict)
+    service_tls: Mapping[str, ServiceTls] = field(default_factory=dict)
     cors: Mapping[str, CorsRule] = field(default_factory=dict)
     cors_unrouted: bool = False
     locator: Locator | None = None
@@ -119,8 +125,10 @@ class RouteTable:
     draw: Callable[[], float] = field(default=random.random, repr=False, compare=False)
     visitor_rooms: Mapping[str, Literal["visitor", "either"]] = field(init=False, repr=False, compare=False)
     """The rooms in which people without a login may have a place."""
-    checked_rooms: frozenset[str] = field(init=False, repr=False, compare=False)
+    checked_rooms: Mapping[str, bool] = field(init=False, repr=False, compare=False)
     """The rooms in which a visitor's lineup is checked further: by the address, or by a challenge."""
+    pages: Mapping[str, RoomPage] = field(init=False, repr=False, compare=False)
+    """The rooms that show browsers a page."""
     _routes: RouteIndex = field(init=False, repr=False, compare=False)
     _public: PrefixIndex[CallPattern] = field(init=False, repr=False, compare=False)
     _gates: GateIndex = field(init=False, repr=False, compare=False)
@@ -129,25 +137,34 @@ class RouteTable:
     _weights: WeightGroups = field(init=False, repr=False, compare=False)
     _cors: PrefixIndex[tuple[PathPattern, CorsRule]] = field(init=False, repr=False, compare=False)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that routes and services name for TLS, each once. A change of one asks for a new table."""
+        named = (*self.service_tls.values(), *(route.tls for route in self.routes if route.tls))
+        return tuple(dict.fromkeys(file for tls in named for file in tls.files))
+
     def __post_init__(self) -> None:
+        entries = RoomEntries(self.rooms)
+        object.__setattr__(self, "rooms", ByRoom(entries, self.rooms))
         visitors = {room: limits.identity for room, limits in self.rooms.items()}
-        object.__setattr__(
-            self,
-            "visitor_rooms",
-            {room: who for room, who in visitors.items() if who in ("visitor", "either")},
-        )
+        visitors = {room: who for room, who in visitors.items() if who in ("visitor", "either")}
+        object.__setattr__(self, "visitor_rooms", ByRoom(entries, visitors))
         checked = {
-            room for room, limits in self.rooms.items() if limits.places_per_address or limits.challenge
+            room: True for room, limits in self.rooms.items() if limits.places_per_address or limits.challenge
         }
-        object.__setattr__(self, "checked_rooms", frozenset(checked))
+        object.__setattr__(self, "checked_rooms", ByRoom(entries, checked))
+        pages = {room: limits.page for room, limits in self.rooms.items() if limits.page is not None}
+        object.__setattr__(self, "pages", ByRoom(entries, pages))
         object.__setattr__(self, "_routes", RouteIndex(self.routes))
         object.__setattr__(self, "_public", _index_of(self.public))
         object.__setattr__(self, "_gates", GateIndex(self.gates))
         for_visitors = {
-            room: _index_of([call for gate in self.gates if gate.room == room for call in gate.calls])
+            room: _index_of(
+                [call for gate in self.gates if entry_of(gate.room) == room for call in gate.calls]
+            )
             for room in self.visitor_rooms
         }
-        object.__setattr__(self, "_for_visitors", for_visitors)
+        object.__setattr__(self, "_for_visitors", ByRoom(entries, for_visitors))
         object.__setattr__(self, "_weights", WeightGroups(self.routes))
         cors = [(compile_pattern(pattern), rule) for pattern, rule in self.cors.items()]
         object.__setattr__(
@@ -190,10 +207,17 @@ class RouteTable:
                 return _matched(route, request, found)
         return None
 
-    def gate_for(self, method: str, path: str, upstream_path: str) -> GateRule | None:
-        """The gate of a call, matched widely on its canonical path and on the path at the service."""
+    def gate_for(self, method: str, path: str, upstream_path: str, *, raw_query: str = "") -> GateRule | None:
+        """The gate of a call, matched widely on its canonical path and on the path at the service.
+
+        Raises RoomNotFound if the gate takes its room from the call, and the call names none that may exist, and
+        BadRequest if it names several.
+        """
         found = self.gate_call(method, path, upstream_path)
-        return None if found is None else found[1]
+        if found is None:
+            return None
+        call, rule = found
+        return rule.of_call(call, (path, upstream_path), raw_query)
 
     def gate_call(self, method: str, path: str, upstream_path: str) -> tuple[CallPattern, GateRule] | None:
         """``gate_for``, with the matching call of the route file. Raises BadRequest if matching takes too long."""
@@ -216,14 +240,19 @@ class RouteTable:
         limits = self.rooms.get(room)
         return None if limits is None else limits.eligible
 
+    def lanes_of(self, room: str) -> tuple[Lane, ...]:
+        """The lanes of the room beside that of all others."""
+        limits = self.rooms.get(room)
+        return () if limits is None else limits.lanes
+
     def wanted_claims(self) -> dict[str, frozenset[str]]:
         """The values that rules of rooms ask for, by claim."""
-        return wanted_claims(
-            rule
-            for limits in self.rooms.values()
-            for rule in (limits.eligible, *(each.by_claim for each in limits.bypass))
-            if rule is not None
-        )
+        rules: list[ClaimRule | None] = []
+        for limits in self.rooms.values():
+            rules.append(limits.eligible)
+            rules += [lane.by_claim for lane in limits.lanes]
+            rules += [bypass.by_claim for bypass in limits.bypass]
+        return wanted_claims(rule for rule in rules if rule is not None)
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether a rule opens the call without a token, matched narrowly. A gated call needs a token all the same.
@@ -239,7 +268,11 @@ class RouteTable:
 
         Returns False if matching takes too long.
         """
-        calls = None if gate.renews_only else self._for_visitors.get(gate.room)
+        calls = (
+            None
+            if gate.renews_only
+            else self._for_visitors.get(gate.room if gate.template is None else gate.template.entry)
+        )
         return calls is not None and self._opens(calls, method, path)
 
     def _opens(self, calls: PrefixIndex[CallPattern], method: str, path: str) -> bool:

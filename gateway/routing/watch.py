@@ -2,7 +2,8 @@
 
 The file is polled once a second instead of watched through the kernel. Polling also notices how editors save (a new
 file under the old name) and how Kubernetes updates (a symlink is swapped somewhere above the file). One poll is one
-``stat``. Reading and parsing happen in a thread, and only if the content has changed.
+``stat``, and one more for each file that routes name for TLS. Reading and parsing happen in a thread, and only if the
+content has changed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.background import end_task
 from gateway.routing.spec.issues import Issue, RouteFileError
 from gateway.routing.spec.loader import content_of, digest_of, parse
 from gateway.routing.spec.overlay import Properties
@@ -93,6 +95,7 @@ class RouteWatcher:
         self._wanted = asyncio.Event()
         self._forced = False
         self._seen: FileIdentity | None = NEVER_SEEN
+        self._named = _identities(table.files)
         self._good = _Sources(data, properties)
         self._offered = properties
         self._waiting: list[asyncio.Future[tuple[Issue, ...]]] = []
@@ -130,22 +133,24 @@ class RouteWatcher:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             for future in self._waiting:
                 future.cancel()
 
     async def _watch(self) -> None:
         while True:
             seen = await self._settled()
-            if seen != self._seen or self._wanted.is_set():
+            named = _identities(self.table.files)
+            if seen != self._seen or named != self._named or self._wanted.is_set():
                 self._wanted.clear()
+                # The route file may be as before, and the files that it names for TLS are not.
+                self._forced = self._forced or named != self._named
                 self._seen = seen
                 # A caller that arrives from here on waits for the next check: this one may miss its change.
                 waiting, self._waiting = self._waiting, []
                 try:
                     await self._take_over()
+                    self._named = _identities_since(named, self.table.files)
                     for future in waiting:
                         if not future.done():
                             future.set_result(self.issues)
@@ -197,6 +202,18 @@ def identity_of(path: Path) -> FileIdentity | None:
     except OSError:
         return None
     return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _identities(files: Iterable[Path]) -> dict[Path, FileIdentity | None]:
+    return {file: identity_of(file) for file in files}
+
+
+def _identities_since(
+    before: Mapping[Path, FileIdentity | None], files: Iterable[Path]
+) -> dict[Path, FileIdentity | None]:
+    """The identities of these files, of those in ``before`` as they were then: what has changed since then has perhaps
+    not been read."""
+    return {file: before[file] if file in before else identity_of(file) for file in files}
 
 
 def _attempt(

@@ -24,9 +24,12 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from gateway.server import framing
+from gateway.server.head import remote_of
 from gateway.server.intake import Intake
 from gateway.server.interfaces import Listener
 from gateway.server.limits import MAX_DROPPED_BODY_BYTES
+from gateway.server.proxied_transport import ProxiedTransport
+from gateway.server.proxy_protocol import MalformedHeader, may_begin, read_header
 from gateway.server.reading_pause import ReadingPause
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
 from gateway.server.socket_buffer import is_readable, read_remaining
@@ -43,11 +46,14 @@ class Guard(Intake):
         "_body_failed",
         "_ending",
         "_inner",
+        "_named_client",
         "_original",
         "_pause",
+        "_preamble",
         "_reader",
         "_refusal",
         "_request",
+        "_skips_parser",
         "_task",
         "_tunnel",
         "_upgrade",
@@ -55,7 +61,11 @@ class Guard(Intake):
         "write_timeout",
     )
 
-    def __init__(self, server: Listener) -> None:
+    def __init__(
+        self, server: Listener, client: tuple[str, int] | None = None, *, preamble: bool = True
+    ) -> None:
+        """``client``: whom a proxy has named as the client. ``preamble``: whether a trusted proxy may still do so, by
+        the PROXY protocol."""
         limits = server.limits
         super().__init__(server)
         self.connection_error: BaseException | None = None
@@ -64,6 +74,10 @@ class Guard(Intake):
         self._inner: RequestHandler | None = None
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
+        self._named_client = client
+        self._preamble: bytes | None = b"" if preamble else None
+        """The first bytes of a trusted proxy's connection, until they show whether they are of the PROXY protocol; None
+        if that is known."""
         self._original: tuple[str, str] | None = None
         """Method and target of the head passed on last, if aiohttp's parser can't read them."""
         self._body = framing.BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
@@ -72,6 +86,8 @@ class Guard(Intake):
         """The reason for refusing an unreadable request. Its answer comes in turn and is the connection's last."""
         self._upgrade = False
         """Whether it asks for another protocol: aiohttp's parser then reads nothing after its head until answered."""
+        self._skips_parser = False
+        """Whether the rest of the body goes to its reader directly, and not through aiohttp's parser."""
         self._tunnel = False
         self._body_failed = False
         self._ending = False
@@ -81,11 +97,20 @@ class Guard(Intake):
         """Serves the client, unless the server has too many connections."""
         # No isinstance check: uvloop's transports are not subclasses.
         stream = cast(asyncio.Transport, transport)
+        if self._named_client is not None:
+            stream = ProxiedTransport(stream, self._named_client)
+        may_name_client = self._preamble is not None and self._server.trusts(remote_of(stream) or "")
         if self._server.is_full(stream):
+            self._preamble = None
             self._discarding, self._idle = True, False
-            self._server.turn_away(self, stream)
+            self._server.turn_away(self, stream, may_name_client=may_name_client)
+            return
+        self._open(stream)
+        if may_name_client:
+            # Until the first bytes are read, no request is.
+            self._discarding, self._idle = True, False
         else:
-            self._open(stream)
+            self._preamble = None
 
     def serve_once(self, transport: asyncio.Transport, head: bytes) -> None:
         """Answers one whole ``head`` on a connection above the limit, and ignores everything after it."""
@@ -157,12 +182,40 @@ class Guard(Intake):
         elif self._idle and self._take_whole_request(data):
             return
         if self._discarding:
-            if self.transport is None:
+            if self._preamble is not None:
+                self._read_preamble(self._preamble + data)
+            elif self.transport is None:
                 self._server.hear_first(self, data)
             return
         self._pending = self._pending + data if self._pending else data
         if not self._pause.turn_over:
             self._advance()
+
+    def _read_preamble(self, data: bytes) -> None:
+        """Takes the first bytes of a trusted proxy: perhaps the name of its client, by the PROXY protocol."""
+        header, rest = None, data
+        if may_begin(data):
+            try:
+                header = read_header(data)
+            except MalformedHeader as error:
+                self._preamble = None
+                self._server.observer.proxy_header_refused()
+                self._refuse(str(error))
+                return
+            if header is None:
+                if self._phase != "head":
+                    self._phase = "head"
+                    self._server.deadlines.set(self, self._server.limits.head_seconds, self._head_timed_out)
+                self._preamble = data
+                return
+            rest = data[header.size :]
+        self._preamble = None
+        if header is not None and header.client is not None and self.transport is not None:
+            self.transport = ProxiedTransport(self.transport, header.client)
+        self._discarding = False
+        self._set_deadline()
+        if rest:
+            self.data_received(rest)
 
     def _advance(self) -> None:
         """Passes on as much of the held bytes as possible."""
@@ -207,7 +260,7 @@ class Guard(Intake):
             return
         self._body.begin(body)
         self._idle, self._busy, self._original = False, True, original
-        self._upgrade = False
+        self._upgrade = self._skips_parser = False
         inner = self._inner
         if inner is None:
             inner = self._inner = self._server.handler_for(self)
@@ -236,7 +289,10 @@ class Guard(Intake):
             self._fail_body()
             return cut
         if piece and self._inner is not None:
-            self._feed(self._inner, piece)
+            if self._skips_parser and self._request is not None:
+                self._inner.feed_body(self._request.content, piece, last=body.complete)
+            else:
+                self._feed(self._inner, piece)
         if body.complete:
             self._finish_body()
         return cut
@@ -282,6 +338,9 @@ class Guard(Intake):
             self._fail_body()
         elif self._body.complete and not payload.is_eof():
             self._finish_body()
+        elif not (self._discarding or self._upgrade):
+            # If the parser keeps back a part of the body, the rest must go the same way.
+            self._skips_parser = self._body.continues_after(payload.total_bytes)
         return request
 
     def _handler_done(self, _task: asyncio.Task[None]) -> None:
@@ -427,11 +486,16 @@ class Guard(Intake):
             transport.close()
             return
         self._pause.set(transport, by_handler=False, by_buffer=False)
-        try:
-            transport.write_eof()
-        except (OSError, RuntimeError):
+        if transport.can_write_eof():
+            try:
+                transport.write_eof()
+            except (OSError, RuntimeError):
+                transport.close()
+                return
+        elif not unread:
             transport.close()
             return
+        # TLS can't end one direction alone. There, bytes that come after a close break the connection off at once.
         self._phase = "end"
         server.deadlines.set(self, server.limits.linger_seconds, transport.close)
 

@@ -440,11 +440,11 @@ class BodyReader:
     """Follows the bodies of a connection, one after the other, to their ends. The limits are those of
     ``ChunkedBody``."""
 
-    __slots__ = ("_chunks", "_left", "_limits", "fault")
+    __slots__ = ("_chunks", "_left", "_length", "_limits", "fault")
 
     def __init__(self, line_bytes: int, trailers: int, trailer_bytes: int) -> None:
         self._limits = line_bytes, trailers, trailer_bytes
-        self._left = 0
+        self._length = self._left = 0
         """Bytes still to come, if the body has a known length."""
         self._chunks: ChunkedBody | None = None
         """The state of a chunked body until its end."""
@@ -453,7 +453,7 @@ class BodyReader:
 
     def begin(self, framing: Framing) -> None:
         """Starts the next body."""
-        self._left = framing.length
+        self._length = self._left = framing.length
         if framing.chunked:
             self._chunks = ChunkedBody(*self._limits)
 
@@ -461,6 +461,11 @@ class BodyReader:
     def complete(self) -> bool:
         """Whether the whole body has arrived, or the request has none."""
         return not self._left and self._chunks is None
+
+    def continues_after(self, taken: int) -> bool:
+        """Whether the body has a known length, its first ``taken`` bytes are all that have arrived, and more are to
+        come."""
+        return self._chunks is None and self._left > 0 and self._length - self._left == taken
 
     def remaining_at_most(self, limit: int) -> bool:
         """Whether it is known that at most ``limit`` bytes are still to come."""

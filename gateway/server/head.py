@@ -14,6 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.server.framing import announces_body, head_error, whole_request, with_host
 from gateway.server.limits import MAX_DROPPED_BODY_BYTES, ConnectionLimits
+from gateway.server.socket_buffer import over_tls
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -40,11 +41,9 @@ class RequestHead(Protocol):
 class ParsedHead:
     """The parsed head of a request that has not reached a handler."""
 
-    __slots__ = ("headers", "keep_alive", "method", "raw_headers", "raw_path", "remote", "version")
+    __slots__ = ("headers", "keep_alive", "method", "raw_headers", "raw_path", "remote", "scheme", "version")
 
-    scheme = "http"
-
-    def __init__(self, message: RawRequestMessage, remote: str | None) -> None:
+    def __init__(self, message: RawRequestMessage, remote: str | None, scheme: str) -> None:
         self.method = message.method
         self.raw_path = message.path
         self.version = message.version
@@ -52,6 +51,7 @@ class ParsedHead:
         self.raw_headers = message.raw_headers
         self.keep_alive = not message.should_close
         self.remote = remote
+        self.scheme = scheme
 
 
 class UnreadableHead:
@@ -80,19 +80,23 @@ class HeadParser:
         self._limits = limits
         self._parser: HttpRequestParser | None = None
 
-    def read_whole(self, data: bytes, remote: str | None) -> tuple[ParsedHead, bytes] | None:
+    def read_whole(
+        self, data: bytes, remote: str | None, scheme: str = "http"
+    ) -> tuple[ParsedHead, bytes] | None:
         """The parsed head and the body of ``data``, which begins with a plain request line, if that is exactly one
         request with a body of at most ``MAX_DROPPED_BODY_BYTES`` that is not chunked; otherwise as ``parse``."""
         end = whole_request(data, self._limits.head_bytes, MAX_DROPPED_BODY_BYTES)
         if not end:
             return None
         head, body = (data, b"") if end == len(data) else (data[:end], data[end:])
-        parsed = self.parse(head, remote, body)
+        parsed = self.parse(head, remote, body, scheme)
         if parsed is None or (not body and announces_body(parsed.headers, head)):
             return None
         return parsed, body
 
-    def parse(self, head: bytes, remote: str | None, body: bytes = b"") -> ParsedHead | None:
+    def parse(
+        self, head: bytes, remote: str | None, body: bytes = b"", scheme: str = "http"
+    ) -> ParsedHead | None:
         """The parsed head of a request with this body; None if the request is invalid, has another body, or asks for
         another protocol."""
         parser = self._parser
@@ -122,7 +126,7 @@ class HeadParser:
                     self._parser = None
                 if message.version != HttpVersion11:
                     message = with_host(message)
-                return ParsedHead(message, remote) if head_error(message) is None else None
+                return ParsedHead(message, remote, scheme) if head_error(message) is None else None
         # The parser could not tell later heads from the rest of this one.
         self._parser = None
         return None
@@ -131,6 +135,11 @@ class HeadParser:
 def _holds(payload: StreamReader, body: bytes) -> bool:
     """Whether the parser has taken exactly this body."""
     return payload.is_eof() and payload.exception() is None and payload.read_nowait() == body
+
+
+def scheme_of(transport: asyncio.BaseTransport) -> str:
+    """``https`` if the connection is encrypted, else ``http``."""
+    return "https" if over_tls(transport) else "http"
 
 
 def remote_of(transport: asyncio.BaseTransport) -> str | None:

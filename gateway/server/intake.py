@@ -9,7 +9,7 @@ from aiohttp import HttpVersion10
 
 from gateway.server import framing
 from gateway.server.arrivals import ARRIVALS, RefusalOf
-from gateway.server.head import remote_of
+from gateway.server.head import ParsedHead, remote_of, scheme_of
 from gateway.server.interfaces import FastCall, Listener
 from gateway.server.request_handler import RequestHandler
 
@@ -29,6 +29,7 @@ class Intake(asyncio.Protocol, ABC):
         "fast_call",
         "last_active",
         "remote",
+        "scheme",
         "transport",
         "writing_paused",
     )
@@ -38,6 +39,8 @@ class Intake(asyncio.Protocol, ABC):
         self.transport: asyncio.Transport | None = None
         self.remote = ""
         """The client's address, once it has been asked for; empty if the connection is not TCP."""
+        self.scheme = "http"
+        """Known as soon as ``remote`` is."""
         self.last_active = server.loop.time()
         """When the last request ended, or the connection began."""
         self.writing_paused = False
@@ -111,8 +114,8 @@ class Intake(asyncio.Protocol, ABC):
         if not fast_path.may_serve(data, server.limits.line_bytes):
             return False
         if not self.remote:
-            self.remote = remote_of(transport) or ""
-        whole = server.heads.read_whole(data, self.remote)
+            self.remote, self.scheme = remote_of(transport) or "", scheme_of(transport)
+        whole = server.heads.read_whole(data, self.remote, self.scheme)
         if whole is None:
             return False
         self._idle, self._busy = False, True
@@ -148,7 +151,7 @@ class Intake(asyncio.Protocol, ABC):
         if transport is None or transport.is_closing():
             return
         # A client that does not read its answers gets this one in the usual way, which waits until it reads.
-        request = None if self.writing_paused else server.heads.parse(head, remote_of(transport))
+        request = None if self.writing_paused else _parsed(server, transport, head)
         answer = refusal_of(request) if request is not None else None
         if request is None or answer is None:
             self.process_head(head)
@@ -159,3 +162,7 @@ class Intake(asyncio.Protocol, ABC):
         self.last_active = server.loop.time()
         if not keep_alive:
             self.end()
+
+
+def _parsed(server: Listener, transport: asyncio.Transport, head: bytes) -> ParsedHead | None:
+    return server.heads.parse(head, remote_of(transport), scheme=scheme_of(transport))

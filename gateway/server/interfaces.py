@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.server.arrivals import Arrivals
 from gateway.server.deadlines import Deadlines
+from gateway.server.handshake_failures import ConnectionObserver
 from gateway.server.head import HeadParser, ParsedHead
 from gateway.server.limits import ConnectionLimits
 from gateway.server.request_handler import RequestHandler
@@ -65,13 +67,17 @@ class Listener(Protocol):
     probes: set[Any]
     """The guards of connections that are one too many and are answered once."""
     draining: bool
+    trusts: Callable[[str], bool]
+    """Whether the peer at an address is a proxy that may name its client by the PROXY protocol."""
     fast_path: FastPath | None
+    observer: ConnectionObserver
 
     def is_full(self, transport: asyncio.BaseTransport, /) -> bool:
         """Whether the connection is one too many."""
 
-    def turn_away(self, guard: Any, transport: asyncio.Transport, /) -> None:
-        """Answers a connection that is one too many, now or once its first bytes have come."""
+    def turn_away(self, guard: Any, transport: asyncio.Transport, /, *, may_name_client: bool) -> None:
+        """Answers a connection that is one too many, now or once its first bytes have come. ``may_name_client``:
+        whether the peer is a proxy that may do so."""
 
     def hear_first(self, guard: Any, data: bytes, /) -> None:
         """First bytes of a connection that is one too many."""

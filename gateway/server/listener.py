@@ -16,17 +16,21 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from gateway.server._aiohttp import AppRunner
+from gateway.server._aiohttp import AppRunner, Site
 from gateway.server.arrivals import Arrivals
+from gateway.server.certificates import Certificates
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
 from gateway.server.detached_connections import DetachedConnections
+from gateway.server.first_bytes import FirstBytes
 from gateway.server.framing import HEAD_END, is_single_head
-from gateway.server.head import HeadParser, RequestHead, UnreadableHead, remote_of
+from gateway.server.handshake_failures import NO_OBSERVER, ConnectionObserver
+from gateway.server.head import HeadParser, RequestHead, UnreadableHead, remote_of, scheme_of
 from gateway.server.interfaces import FastPath
 from gateway.server.limits import SERVER_OPTIONS, ConnectionLimits, file_limit
 from gateway.server.request_handler import RequestHandler
-from gateway.server.socket_buffer import read_available
+from gateway.server.socket_buffer import over_tls, read_available
+from gateway.server.tls_port import Handshake, TlsPort
 from gateway.server.whole_response import SERVER_NAME, WholeResponse
 
 BACKLOG: Final = 4096
@@ -76,8 +80,8 @@ def max_descriptors() -> int:
     return most - max(64, most // 20)
 
 
-async def open_port(runner: Runner, host: str, port: int) -> None:
-    """Opens a port at every address of ``host``. Raises OSError.
+async def open_port(runner: Runner, host: str, port: int, certificates: Certificates | None = None) -> None:
+    """Opens a port at every address of ``host``, over TLS if there are certificates. Raises OSError.
 
     It accepts connections in small batches, so that a crowd delays other work only briefly and can be counted. The
     backlog is long.
@@ -94,7 +98,10 @@ async def open_port(runner: Runner, host: str, port: int) -> None:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listening.setblocking(False)
             listening.bind(address)
-            await web.SockSite(runner, listening, backlog=_ACCEPT_BATCH).start()
+            if certificates is None:
+                await web.SockSite(runner, listening, backlog=_ACCEPT_BATCH).start()
+            elif isinstance(runner.server, Server):
+                await Site(runner, TlsPort(runner.server, listening, certificates)).start()
         except BaseException:
             listening.close()
             raise
@@ -115,7 +122,7 @@ def _has_pending_connection(ports: Sequence[socket.socket]) -> bool:
 class Runner(AppRunner):
     """Runs an application on the gateway's own ``Server``; the parameters are those of ``Server``."""
 
-    __slots__ = ("_fast_path", "_server_options", "ports")
+    __slots__ = ("_fast_path", "_observer", "_server_options", "_trusts", "ports")
 
     def __init__(
         self,
@@ -129,6 +136,8 @@ class Runner(AppRunner):
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
         fast_path: FastPath | None = None,
+        trusts: Callable[[str], bool] = lambda peer: False,
+        observer: ConnectionObserver = NO_OBSERVER,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=0.0)
         self.ports: list[socket.socket] = []
@@ -142,7 +151,7 @@ class Runner(AppRunner):
             cors_of,
             detached,
         )
-        self._fast_path = fast_path
+        self._fast_path, self._trusts, self._observer = fast_path, trusts, observer
 
     def make_server(self, plain: web.Server) -> web.Server:
         """The gateway's own server around the application."""
@@ -157,6 +166,8 @@ class Runner(AppRunner):
             cors_of=cors_of,
             detached=detached,
             fast_path=self._fast_path,
+            trusts=self._trusts,
+            observer=self._observer,
         )
 
     async def stop_serving(self, seconds: float) -> None:
@@ -201,7 +212,9 @@ class Server(web.Server):
     ``arrivals``: the queue for requests of new users, if these are to wait. ``refuse``: see ``RefuseUnreadable``.
     ``cors_of`` is called for the request on a refused connection if a page of another origin may have sent it: if the
     page can't read the answer, its ``EventSource`` never reconnects. ``detached``: the connections that left aiohttp,
-    which count as well. ``fast_path`` serves plain requests without aiohttp.
+    which count as well. ``fast_path`` serves plain requests without aiohttp. ``trusts``: whether the peer at an address
+    is a proxy that may name its client by the PROXY protocol. ``observer`` is told of connections that fail before
+    their first request.
     """
 
     def __init__(
@@ -217,8 +230,12 @@ class Server(web.Server):
         cors_of: CorsOf = lambda head: (),
         detached: DetachedConnections | None = None,
         fast_path: FastPath | None = None,
+        trusts: Callable[[str], bool] = lambda peer: False,
+        observer: ConnectionObserver = NO_OBSERVER,
     ) -> None:
         self.fast_path = fast_path
+        self.observer = observer
+        self.trusts = trusts
         self.limits = limits or ConnectionLimits()
         self.loop = asyncio.get_running_loop()
         self.arrivals = arrivals
@@ -226,14 +243,16 @@ class Server(web.Server):
         self.heads = HeadParser(self.loop, self.limits)
         self.guards: set[Guard] = set()
         """The connections being served."""
+        self.handshakes: set[Handshake] = set()
+        """The connections that are not over TLS yet, on a port with TLS."""
         self._descriptors = max_descriptors() if descriptors is None else descriptors
         self._max_connections = most
         self._on_full = on_full or (lambda: None)
         self._refusal_of = refuse
         self._cors_of = cors_of
         self._detached = DetachedConnections() if detached is None else detached
-        self._undecided: dict[Guard, tuple[asyncio.Transport, bytes]] = {}
-        """Connections above the limit whose first bytes, kept here, do not show yet what the client asks for."""
+        self._undecided: dict[Guard, FirstBytes] = {}
+        """Connections above the limit whose first bytes do not show yet what the client asks for."""
         self.probes: set[Guard] = set()
         """Connections above the limit that are answered once, because they ask for health."""
         self.draining = False
@@ -261,6 +280,26 @@ class Server(web.Server):
         """The protocol of a new connection."""
         return Guard(self)
 
+    def guard_of(self, client: tuple[str, int] | None) -> Guard:
+        """The protocol of a new connection over TLS; ``client`` as in ``Guard``."""
+        return Guard(self, client, preamble=False)
+
+    def refusal_of(self, remote: str, fault: str) -> bytes:
+        """The answer to a connection that should have been over TLS, and to one of a proxy that says nonsense."""
+        answer = self._refusal_of(UnreadableHead(remote, fault))
+        answer.headers.setdefault("Server", SERVER_NAME)
+        return answer.serialized(keep_alive=False)
+
+    def may_shake_hands(self, connection: socket.socket) -> bool:
+        """Whether there is room for another connection over TLS. Some handshakes are made above the limit: only after
+        them a client can be told to come back."""
+        crowded = self._max_connections is not None and self._open() >= self._max_connections
+        full = connection.fileno() >= self._descriptors
+        if not full and (not crowded or len(self.handshakes) < _MAX_UNDECIDED):
+            return True
+        self._on_full()
+        return False
+
     def handler_for(self, guard: Guard) -> RequestHandler:
         """Creates aiohttp's part of a connection."""
         return RequestHandler(self, guard, **self._options)
@@ -286,37 +325,42 @@ class Server(web.Server):
         """Whether this new connection is above the limit."""
         sock = transport.get_extra_info("socket")
         crowded = (
-            self._max_connections is not None and self._open() - len(self.probes) >= self._max_connections
+            self._max_connections is not None and self._served() - len(self.probes) >= self._max_connections
         )
         return crowded or (sock is not None and sock.fileno() >= self._descriptors)
 
-    def turn_away(self, connection: Guard, transport: asyncio.Transport) -> None:
-        """Asks a client above the limit to come back, and closes the connection.
+    def turn_away(
+        self, connection: Guard, transport: asyncio.Transport, *, may_name_client: bool = False
+    ) -> None:
+        """Asks a client above the limit to come back, and closes the connection. ``may_name_client``: whether the peer
+        is a proxy that may do so by the PROXY protocol.
 
         The answer depends on the request: an ``EventSource`` never reconnects after a 503, and a health request is
         answered. In a crowd the request has already arrived when the connection is accepted. Otherwise the gateway
         keeps a few connections for a moment, until the request arrives.
         """
         # Taken from the kernel: closing a connection with unread bytes resets it, and the client may lose the answer.
-        received = read_available(transport.get_extra_info("socket").fileno(), _READ_BYTES)
-        if _is_undecided(received) and len(self._undecided) < _MAX_UNDECIDED:
-            self._undecided[connection] = transport, received
+        received = b""
+        if not over_tls(transport):
+            received = read_available(transport.get_extra_info("socket").fileno(), _READ_BYTES)
+        first_bytes = FirstBytes(transport, received, may_name_client=may_name_client)
+        if _is_undecided(first_bytes.request) and len(self._undecided) < _MAX_UNDECIDED:
+            self._undecided[connection] = first_bytes
             self.deadlines.set(connection, _FIRST_BYTES_SECONDS, partial(self.hear_first, connection, b""))
         else:
-            self._decide(connection, transport, received)
+            self._decide(connection, first_bytes)
 
     def hear_first(self, connection: Guard, data: bytes) -> None:
         """A connection above the limit has sent ``data``. Empty data means that it sent nothing in its time."""
         if connection not in self._undecided:
             return
-        transport, received = self._undecided[connection]
-        received += data
-        if data and _is_undecided(received):
-            self._undecided[connection] = transport, received
+        first_bytes = self._undecided[connection]
+        first_bytes.add(data)
+        if data and _is_undecided(first_bytes.request):
             return
         del self._undecided[connection]
         self.deadlines.drop(connection)
-        self._decide(connection, transport, received)
+        self._decide(connection, first_bytes)
 
     def discard(self, connection: Guard) -> None:
         """The connection has ended; drops what is known of it."""
@@ -324,8 +368,9 @@ class Server(web.Server):
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 
-    def _decide(self, connection: Guard, transport: asyncio.Transport, received: bytes) -> None:
-        """Answers a connection above the limit, whose first bytes are ``received``."""
+    def _decide(self, connection: Guard, first_bytes: FirstBytes) -> None:
+        """Answers a connection above the limit by its first bytes."""
+        transport, received = first_bytes.transport, first_bytes.request
         probe = _PROBE.match(received) is not None and is_single_head(received, _MAX_PROBE_BYTES)
         if probe and len(self.probes) < _MAX_PROBES and not transport.is_closing():
             self.probes.add(connection)
@@ -349,7 +394,7 @@ class Server(web.Server):
         head, end, _ = received.partition(HEAD_END)
         if not end or _ORIGIN.search(head) is None or not is_single_head(head + end, self.limits.head_bytes):
             return b""
-        request = self.heads.parse(head + end, remote_of(transport))
+        request = self.heads.parse(head + end, remote_of(transport), scheme=scheme_of(transport))
         lines = self._cors_of(request) if request is not None else ()
         return b"".join(f"{name}: {value}\r\n".encode() for name, value in lines)
 
@@ -374,6 +419,8 @@ class Server(web.Server):
                 next_check = loop.time() + _IDLE_CHECK_SECONDS
             for connection in list(self.guards):
                 connection.cancel()
+            for handshake in list(self.handshakes):
+                handshake.cancel()
             self._detached.abort()
             await self._wait_closed(loop.time() + _ABORT_SECONDS)
             # aiohttp takes 0 for no limit, and gives each connection this time twice.
@@ -381,9 +428,13 @@ class Server(web.Server):
         finally:
             self.deadlines.close()
 
-    def _open(self) -> int:
-        """The number of connections, including those that left aiohttp."""
+    def _served(self) -> int:
+        """The number of connections that are served, including those that left aiohttp."""
         return len(self.guards) + len(self._detached)
+
+    def _open(self) -> int:
+        """The number of all connections."""
+        return self._served() + len(self.handshakes)
 
     async def _wait_closed(self, until: float) -> None:
         """Returns once there are no more connections, or at ``until``, a time of the loop's clock."""

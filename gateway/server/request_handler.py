@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
+from gateway.server._aiohttp import BodyFeeder
 from gateway.server.framing import head_error, url_of, with_host
 from gateway.server.whole_response import SERVER_NAME
 
@@ -154,7 +155,7 @@ class InnerTransport(asyncio.Transport):
         return self.outer.get_protocol()
 
 
-class RequestHandler(web.RequestHandler):
+class RequestHandler(BodyFeeder):
     """aiohttp's part of a connection: parses the requests that its ``guard`` passes on, and runs their handlers."""
 
     __slots__ = ("guard",)

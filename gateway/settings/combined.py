@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from gateway.errors import SettingsError
 from gateway.settings import types as kinds
 from gateway.settings.fields import HIDDEN, parsed
 from gateway.settings.spring.values import SWITCH, is_true, seconds_of
 from gateway.settings.types import ValueType
+
+T = TypeVar("T")
 
 _SWITCH: Final = ValueType(is_true, SWITCH.allowed)
 _SHUTDOWN: Final = kinds.one_of("graceful", "immediate")
@@ -122,6 +124,22 @@ def cookie_is_named(environ: Mapping[str, str], calls: str, name: str | None) ->
             "queue as long as JWT_COOKIE_NAME names no cookie; name one for all",
         )
     return calls
+
+
+def has_private_key(environ: Mapping[str, str], file: T, name: str | None) -> T:
+    """``file``. Raises ``SettingsError`` for a certificate without a private key."""
+    return _belongs_to(environ, file, name, "SERVER_SSL_CERTIFICATE", "SERVER_SSL_CERTIFICATE_PRIVATE_KEY")
+
+
+def has_certificate(environ: Mapping[str, str], file: T, name: str | None) -> T:
+    """``file``. Raises ``SettingsError`` for a private key without a certificate."""
+    return _belongs_to(environ, file, name, "SERVER_SSL_CERTIFICATE_PRIVATE_KEY", "SERVER_SSL_CERTIFICATE")
+
+
+def _belongs_to(environ: Mapping[str, str], file: T, name: str | None, own: str, other: str) -> T:
+    if file is not None and not environ.get(other, "").strip():
+        raise SettingsError(name or own, str(file), f"a file only together with {other}")
+    return file
 
 
 def documents_of_parts(environ: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Settings about other systems: the gateway's own name, Eureka, the Config Server, Zipkin. Part of ``Settings``."""
+"""Settings about other systems: the gateway's own name, Eureka, the Config Server. Part of ``Settings``."""
 
 from __future__ import annotations
 
@@ -116,12 +116,6 @@ _SERVERS_OF: Final = "EUREKA_CLIENT_SERVICEURL_"
 _METADATA: Final = "EUREKA_INSTANCE_METADATAMAP_"
 _DISCOVERY: Final = "SPRING_CLOUD_DISCOVERY_ENABLED"
 _REGISTRATION: Final = "SPRING_CLOUD_SERVICEREGISTRY_AUTOREGISTRATION_ENABLED"
-_NO_SPANS: Final = (
-    "MANAGEMENT_TRACING_EXPORT_ENABLED",
-    "MANAGEMENT_TRACING_ENABLED",
-    "MANAGEMENT_TRACING_EXPORT_ZIPKIN_ENABLED",
-    "MANAGEMENT_ZIPKIN_TRACING_EXPORT_ENABLED",
-)
 _SPRINGS_REGION: Final = "us-east-1"
 _DEFAULT_ZONE: Final = "defaultZone"
 
@@ -188,13 +182,6 @@ def registration_wanted(environ: Mapping[str, str], wanted: bool, _: str | None)
     return wanted and not turned_off(environ, _REGISTRATION)
 
 
-def spans_wanted(environ: Mapping[str, str], endpoint: str | None, _: str | None) -> str | None:
-    """``endpoint``; None if one of Spring's switches turns tracing or Zipkin off. Raises ``SettingsError``."""
-    # All are read, so that each wrong one is reported.
-    off = [turned_off(environ, name) for name in _NO_SPANS]
-    return None if any(off) else endpoint
-
-
 def servers_by_zone(values: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
     """The servers of all zones, those of the first zone first, without duplicates. A zone without servers of its own
     has those of the default zone; if that has none either, Eureka is off.
@@ -226,14 +213,14 @@ def _variables_of_zone(zone: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DiscoverySettings(ConfigServerSettings):
-    """The gateway's name to other systems, and where services and traces are. A subclass, because only one base class
-    may have slots."""
+    """The gateway's name to other systems, and where services are. A subclass, because only one base class may have
+    slots."""
 
     spring_application_name: str = setting(
         kinds.HOST,
         "gateway-server",
-        "The gateway's name in Eureka and Zipkin, and at the Config Server.",
-        group="Discovery and tracing",
+        "The gateway's name in Eureka and in traces, and at the Config Server.",
+        group="Discovery",
     )
     spring_profiles_active: tuple[str, ...] = setting(
         kinds.NAMES, (), "Profiles, for the Config Server and `/actuator/info`.", default_words="none"
@@ -346,19 +333,4 @@ class DiscoverySettings(ConfigServerSettings):
         kinds.SWITCH,
         True,
         "Whether to take services' instances from Eureka.",
-    )
-    zipkin_endpoint: str | None = setting(
-        kinds.HTTP_URL,
-        None,
-        "Where spans are sent.",
-        cross_check=spans_wanted,
-        off=None,
-        spring="http://localhost:9411/api/v2/spans",
-        default_words="off; in a Spring environment `http://localhost:9411/api/v2/spans`",
-    )
-    tracing_sampling_probability: float = setting(
-        kinds.fraction(),
-        0.1,
-        "Share of the traces begun here that is recorded; a trace that a client began is, if the client says so.",
-        older=("TRACING_PROBABILITY",),
     )

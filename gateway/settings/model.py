@@ -2,8 +2,7 @@
 
 Each setting is declared once, as a field of ``Settings``; the variable has the field's name in upper case. ``TABLE`` is
 made from the fields, ``gateway serve --help`` is printed from it, and ``docs/reference/settings.md`` is tested against
-it. Parsing uses no network and no ``os.environ``. Of files it reads only the route file, to see whether it is the
-shipped one.
+it. Parsing uses no network, no ``os.environ``, and no file except the route file, which may be the shipped one.
 """
 
 from __future__ import annotations
@@ -20,20 +19,23 @@ from gateway.settings.combined import (
     cookie_is_named,
     documents_of_parts,
     grace_of_spring,
+    has_certificate,
+    has_private_key,
     headers_of_switches,
     kept_as_pool_says,
     tags_of_parts,
 )
-from gateway.settings.discovery import DiscoverySettings, servers_by_zone
+from gateway.settings.discovery import servers_by_zone
 from gateway.settings.fields import Setting, rows, setting
 from gateway.settings.profile import routes_path, spring_reason
 from gateway.settings.redis import agreed_redis_address, redis_address_of_parts, redis_timeout_of_spring
 from gateway.settings.spring.environ import understood
+from gateway.settings.tracing import TracingSettings
 from gateway.settings.types import Network, duration, whole
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings(DiscoverySettings):
+class Settings(TracingSettings):
     """All settings, parsed. Durations are in seconds unless the name says otherwise."""
 
     server_host: str = setting(
@@ -43,6 +45,20 @@ class Settings(DiscoverySettings):
         group="Server",
     )
     server_port: int = setting(kinds.PORT, 8080, "Port to listen on.")
+    server_ssl_certificate: Path | None = setting(  # noqa: RUF009 - the default is None
+        kinds.PATH,
+        None,
+        "Certificate in PEM, with its chain, with which `SERVER_PORT` speaks TLS. Looked at each second.",
+        default_words="none: plain HTTP",
+        cross_check=has_private_key,
+    )
+    server_ssl_certificate_private_key: Path | None = setting(  # noqa: RUF009 - the default is None
+        kinds.PATH,
+        None,
+        "Its private key in PEM, not encrypted.",
+        default_words="none",
+        cross_check=has_certificate,
+    )
     shutdown_grace_seconds: float = setting(
         duration(zero="at once"),
         20.0,
@@ -56,13 +72,13 @@ class Settings(DiscoverySettings):
         "How long newcomers may have to wait for their turn, or the event loop may lag, in milliseconds, before "
         "lineups get 503 `OVERLOADED` and new streams are told to come back.",
     )
-    default_locale: Literal["ko", "en"] = setting(
+    default_locale: str = setting(
         kinds.LOCALE, "ko", "Language of messages when `Accept-Language` names none there is."
     )
-    forced_locale: Literal["ko", "en"] | None = setting(
+    forced_locale: str | None = setting(
         kinds.LOCALE,
         None,
-        "The one language of all messages, whatever `Accept-Language` says; for clients that compare texts.",
+        "The one language of all messages; the gateway then ignores `Accept-Language`. For clients that compare texts.",
         default_words="as `Accept-Language` says",
     )
     gateway_profile: Literal["spring", "plain"] | None = setting(
@@ -160,6 +176,7 @@ class Settings(DiscoverySettings):
         "How long an idle connection to a service is kept. Set it below the keep-alive time of the services.",
         cross_check=kept_as_pool_says,
     )
+    proxy_dns_seconds: float = setting(duration(), 10.0, "How often names of services are looked up again.")
     proxy_repeat_methods: tuple[str, ...] = setting(
         kinds.REPEAT_METHODS,
         ("GET", "HEAD", "OPTIONS"),
@@ -185,6 +202,9 @@ class Settings(DiscoverySettings):
         None,
         "A Java regex of the addresses of further such proxies, as Spring Cloud Gateway has it.",
         default_words="none",
+    )
+    forward_auth: bool = setting(
+        kinds.SWITCH, True, "Whether `TRUSTED_PROXIES` may ask for [decisions](../how-to/forward-auth.md)."
     )
     forwarded_headers: tuple[str, ...] = setting(
         kinds.FORWARDED_HEADERS,
@@ -242,6 +262,11 @@ class Settings(DiscoverySettings):
         "back",
         "What lining up again does to a waiting user: to the `back`, or `keep` the place.",
     )
+    queue_lineup: Literal["explicit", "implicit"] = setting(
+        kinds.LINEUP,
+        "explicit",
+        "What the gate does with a user without a place: `explicit` refuses the call, `implicit` lines the user up.",
+    )
     queue_absent_seconds: float = setting(
         duration(zero="never"),
         60.0,
@@ -253,9 +278,7 @@ class Settings(DiscoverySettings):
         "How long a parked user keeps the ticket.",
     )
     queue_max_session_seconds: float = setting(
-        duration(zero="never"),
-        0.0,
-        "How long after admission a session ends, however active the user is.",
+        duration(zero="never"), 0.0, "How long after admission a session ends, however active the user is."
     )
     queue_claim_seconds: float = setting(
         duration(zero="off"),
@@ -286,6 +309,22 @@ class Settings(DiscoverySettings):
         "What gates do: `on`; `off`: let every authenticated caller pass, and tell everyone that they are allowed in; "
         "`observe`: let everyone pass, and count what would have been refused.",
     )
+    queue_max_rooms: int = setting(
+        whole(1, 10_000),
+        1000,
+        "How many rooms calls may make, about: a lineup that would make a further one gets 503 `TOO_MANY_ROOMS`.",
+    )
+    queue_rooms_per_client: int = setting(
+        whole(0, 1000, note=" (0 = no bound)"),
+        50,
+        "How many of these rooms one user may have made, or the visitors of one address (IPv6: of one /64). A lineup "
+        "that would make a further one gets 503 `TOO_MANY_ROOMS`.",
+    )
+    queue_room_idle_seconds: float = setting(
+        duration(),
+        3600.0,
+        "A room that a call has made is forgotten, with all its keys, after so long without anyone in it.",
+    )
     queue_status_interval_seconds: float = setting(
         duration(), 10.0, "Time between two `STATUS_UPDATE` events; also the gate's `Retry-After`."
     )
@@ -309,10 +348,7 @@ class Settings(DiscoverySettings):
         group="Passes",
     )
     pass_issuer: str | None = setting(
-        kinds.LINE,
-        None,
-        "The `iss` of passes.",
-        default_words="`SPRING_APPLICATION_NAME`",
+        kinds.LINE, None, "The `iss` of passes.", default_words="`SPRING_APPLICATION_NAME`"
     )
     pass_rotate_seconds: int = setting(
         whole(10, 31_536_000),
@@ -372,9 +408,7 @@ class Settings(DiscoverySettings):
         default_words="not compared",
     )
     jwt_algorithms: tuple[str, ...] = setting(
-        kinds.ALGORITHMS,
-        ("RS256",),
-        "Signature algorithms accepted, all of them asymmetric.",
+        kinds.ALGORITHMS, ("RS256",), "Signature algorithms accepted, all of them asymmetric."
     )
     jwt_user_type_claim: str = setting(
         kinds.LINE, "userType", "The claim that services get as `X-User-Type`."
@@ -446,6 +480,19 @@ class Settings(DiscoverySettings):
         kinds.MANAGEMENT_READS,
         "open",
         "Whether reading `/actuator` needs an operator's token too (bare health, liveness and readiness never do).",
+    )
+    desk: bool = setting(
+        kinds.SWITCH,
+        False,
+        "Whether the [operator's desk](../how-to/desk.md) is on the public port too. It is always on the management "
+        "port, if there is one and there are operators.",
+    )
+    desk_hosts: tuple[str, ...] = setting(
+        kinds.HOSTS,
+        (),
+        "Host names under which operators open the desk, such as `desk.example.com`, without a port. Names of the "
+        "machine itself, such as `localhost`, are always allowed; others get 403 `HOST_NOT_ALLOWED`.",
+        default_words="only names of the machine itself",
     )
     metrics_spring_names: bool = setting(
         kinds.SWITCH,
@@ -521,7 +568,7 @@ class Settings(DiscoverySettings):
 
 
 _ROWS = rows(fields(Settings))
-_INHERITED = len(rows(fields(DiscoverySettings)))
+_INHERITED = len(rows(fields(TracingSettings)))
 # Inherited fields come first in a dataclass, and last in the table.
 TABLE: Final[tuple[Setting, ...]] = (*_ROWS[_INHERITED:], *_ROWS[:_INHERITED])
 

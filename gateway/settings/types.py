@@ -50,7 +50,7 @@ def whole(low: int, high: int = MAX_COUNT, note: str = "") -> ValueType[int]:
     """A whole number within both bounds."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
+        if not re.fullmatch(r"[0-9]{1,12}|[1-9][0-9]{12,17}", text, re.ASCII):
             raise ValueError(text)
         return _within(int(text), low, high)
 
@@ -363,13 +363,16 @@ NO_HEADERS = "none"
 FORWARDED_HEADERS = ValueType(
     lambda text: () if text == NO_HEADERS else _HEADERS.parse(text), _HEADERS.allowed
 )
-LOCALE: ValueType[Literal["ko", "en"]] = one_of("ko", "en")
+LOCALES = ("ko", "en", "ja", "zh-Hans", "zh-Hant", "es", "fr", "de", "ar")
+_LOCALES_BY_CASE: Mapping[str, str] = {name.lower(): name for name in LOCALES}
+LOCALE: ValueType[str] = one_of(*LOCALES, fold=lambda text: _LOCALES_BY_CASE.get(text.lower(), text))
 PROFILE: ValueType[Literal["spring", "plain"]] = one_of("spring", "plain")
 FORWARD_HEADERS: ValueType[Literal["none", "native", "framework"]] = one_of("none", "native", "framework")
 RATE: ValueType[str] = ValueType(
     _parse_rate, "a whole number from 1 to 9999999 per s, m or h, such as 120/m, or off"
 )
 RELINEUP: ValueType[Literal["back", "keep"]] = one_of("back", "keep")
+LINEUP: ValueType[Literal["explicit", "implicit"]] = one_of("explicit", "implicit")
 _YAML_SWITCH: Mapping[str, str] = {"true": "on", "yes": "on", "false": "off", "no": "off"}
 MODE: ValueType[Literal["on", "off", "observe"]] = one_of(
     *("on", "off", "observe"), fold=lambda text: _YAML_SWITCH.get(text.lower(), text.lower())
@@ -379,6 +382,10 @@ SECRETS = ValueType(
 )
 COOKIE_CALLS: ValueType[Literal["queue", "all"]] = one_of("queue", "all")
 FOLLOW: ValueType[Literal["auto", "on", "off"]] = one_of("auto", "on", "off")
+HOSTS = ValueType(
+    lambda text: tuple(_parse_host(item) for item in _items(text)),
+    "host names or IP addresses, separated by commas",
+)
 MANAGEMENT_READS: ValueType[Literal["open", "token"]] = one_of("open", "token")
 LOG_FORMAT: ValueType[Literal["text", "json"]] = one_of("text", "json")
 LOGGED_USER: ValueType[Literal["off", "hash", "plain"]] = one_of("off", "hash", "plain")

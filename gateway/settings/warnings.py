@@ -19,6 +19,7 @@ from gateway.settings.spring import known as springs
 from gateway.settings.spring.environ import VARIABLES, SpringEnviron, understood
 from gateway.settings.spring.names import as_variable
 from gateway.settings.spring.table import NAMES
+from gateway.settings.tracing import OPENTELEMETRY
 
 MIN_SECRET_LENGTH: Final = 16
 MIN_FOLLOWING_SECONDS: Final = 30.0
@@ -59,11 +60,26 @@ _OWN_COOKIES: Final = frozenset({"queue-pass", "visitor", "__Host-visitor"})
 _CHOSEN_ELSEWHERE: Final = frozenset(
     {"CONFIG_SERVER_HEADERS", "CONFIG_SERVER_PASSWORD", "CONFIG_SERVER_TOKEN"}
 )
+_METRICS: Final = "metrics are fetched at /actuator/prometheus, and not pushed"
+_LOG: Final = "the log goes to standard output"
+_OF_OPENTELEMETRY: Final = {
+    "OTEL_TRACES_SAMPLER": "TRACING_SAMPLING_PROBABILITY says how many traces are recorded",
+    "OTEL_TRACES_EXPORTER": "spans go where OTEL_EXPORTER_OTLP_ENDPOINT and ZIPKIN_ENDPOINT say",
+    "OTEL_EXPORTER_ZIPKIN_": "ZIPKIN_ENDPOINT says where Zipkin is",
+    "OTEL_EXPORTER_OTLP_METRICS_": _METRICS,
+    "OTEL_EXPORTER_OTLP_LOGS_": _LOG,
+    "OTEL_METRIC": _METRICS,
+    "OTEL_LOG": _LOG,
+    "OTEL_PROPAGATORS": "services get W3C traceparent; W3C and B3 are understood",
+    "OTEL_BSP_": "the queue of spans has the limits of docs/reference/tracing.md",
+}
+"""What the gateway does instead of what a variable of OpenTelemetry asks for, by the beginning of its name."""
 _MAX_PLAUSIBLE_SECONDS: Final = {
     "REDIS_TIMEOUT_SECONDS": 60.0,
     "PROXY_CONNECT_TIMEOUT_SECONDS": 600.0,
     "PROXY_RESPONSE_TIMEOUT_SECONDS": 7200.0,
     "PROXY_KEEP_ALIVE_SECONDS": 600.0,
+    "PROXY_DNS_SECONDS": 3600.0,
     "REQUEST_HEAD_TIMEOUT_SECONDS": 600.0,
     "REQUEST_BODY_TIMEOUT_SECONDS": 3600.0,
     "RESPONSE_WRITE_TIMEOUT_SECONDS": 3600.0,
@@ -75,6 +91,7 @@ _MAX_PLAUSIBLE_SECONDS: Final = {
     "QUEUE_MAX_SESSION_SECONDS": 604_800.0,
     "QUEUE_CLAIM_SECONDS": 43_200.0,
     "QUEUE_HISTORY_SECONDS": 604_800.0,
+    "QUEUE_ROOM_IDLE_SECONDS": 604_800.0,
     "QUEUE_STATUS_INTERVAL_SECONDS": 3600.0,
     "QUEUE_FOLLOW_SECONDS": 3600.0,
     "SSE_HEARTBEAT_SECONDS": 3600.0,
@@ -114,9 +131,9 @@ class RecordedEnviron(Mapping[str, str]):
 
 
 def warnings_of_names(environ: Mapping[str, str], more: Collection[str] = ()) -> list[str]:
-    """Warnings about variables that are not settings but look like one; about those that Spring knows and that would
-    change something there; and about forms of one property that contradict each other. ``more``: other names that have
-    a meaning, such as those of placeholders in the route file."""
+    """Warnings about variables that are not settings but look like one; about those that Spring or OpenTelemetry knows
+    and that would change something there; and about forms of one property that contradict each other. ``more``: other
+    names that have a meaning, such as those of placeholders in the route file."""
     view = _understood(environ)
     conflicts = [
         f"{other} is passed over, since {counting} is the same property with another value: remove one of the two"
@@ -170,6 +187,9 @@ def _unknown_names(view: SpringEnviron, more: Collection[str]) -> _UnknownNames:
         if name in known_names or NAMES.match(name) or _is_service_link(name, text):
             continue
         shown = f"{name} in {VARIABLES[1]}" if name in view.from_json else name
+        if name.startswith(OPENTELEMETRY):
+            found.unknown.append(_of_opentelemetry(shown, nearest(name, candidates.related(name))))
+            continue
         if not springs.is_springs(name):
             if (intended := _intended_name(name, candidates, view)) is not None:
                 found.unknown.append(_unknown(shown, intended, settings))
@@ -184,6 +204,12 @@ def _unknown_names(view: SpringEnviron, more: Collection[str]) -> _UnknownNames:
         else:
             found.harmless.append(shown)
     return found
+
+
+def _of_opentelemetry(name: str, near: str | None) -> str:
+    known = (instead for start, instead in _OF_OPENTELEMETRY.items() if name.startswith(start))
+    hint = f"the nearest is {near}" if near else "docs/reference/tracing.md names those that are read"
+    return f"{name} of OpenTelemetry has no effect here: {next(known, hint)}"
 
 
 def _understood(environ: Mapping[str, str]) -> SpringEnviron:

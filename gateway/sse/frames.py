@@ -131,20 +131,33 @@ class Encoder:
         self._now = now
         self._draw = draw
         self._endings: dict[tuple[StreamEnd, str], Frame] = {}
+        self._notices: dict[str, Frame] = {}
 
     def opening(self) -> Frame:
         """The first frame of every stream."""
         return opening(self._draw(*_OPENING_RETRY))
 
-    def status(self, state: UserState, reason: str = "") -> Frame:
-        """A waiting user's STATUS_UPDATE, or a registered user's REGISTERED. ``reason``: why the user stands further
-        back than before, if so."""
-        return line_event(_name_of(state), self._renderer.status(state, reason))
+    def status(self, state: UserState, languages: str, reason: str = "") -> Frame:
+        """A waiting user's STATUS_UPDATE, or a registered user's REGISTERED. ``languages``: of the stream. ``reason``:
+        why the user stands further back than before, if so."""
+        return line_event(_name_of(state), self._renderer.status(state, languages, reason))
 
-    def only_status(self, state: UserState) -> Frame:
+    def notice(self, languages: str) -> Frame:
+        """A NOTICE with what operators tell all users now. Streams with the same text share a frame."""
+        data = self._renderer.notice(languages)
+        frame = self._notices.get(data)
+        if frame is None:
+            frame = self._notices[data] = line_event("NOTICE", data)
+        return frame
+
+    def forget_notices(self) -> None:
+        """Operators tell users something else now."""
+        self._notices.clear()
+
+    def only_status(self, state: UserState, languages: str) -> Frame:
         """The single ``status`` that an instance sends if it has no room for another stream."""
         retry = self._draw(*_FULL_RETRY)
-        return event(_name_of(state), self._renderer.status(state), retry=retry)
+        return event(_name_of(state), self._renderer.status(state, languages), retry=retry)
 
     def heartbeat(self) -> Frame:
         """A HEARTBEAT with the current time, the same for all streams."""

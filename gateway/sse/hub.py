@@ -71,6 +71,10 @@ class Hub:
         self._late_timer: asyncio.TimerHandle | None = None
         self._events_missed = asyncio.Event()
         self._draining = False
+        self._fronts = 0
+        """How many users operators have put in front while this hub listened."""
+        self._announcing: asyncio.Task[None] | None = None
+        self._announce_again = False
         # Bound once for all streams: each access to ``self.leave`` would create another bound method.
         self._leave = self.leave
 
@@ -111,6 +115,8 @@ class Hub:
             self._presence.arrived(subscriber.user)
         elif len(entry.subscribers) > self._timings.streams_per_user:
             self._end(entry.subscribers[0], StreamRefused("TOO_MANY_STREAMS"))
+        else:
+            self._presence.counted(subscriber.user, len(entry.subscribers))
         subscriber.buffer(self._encoder.opening())
         self._frames += 1
 
@@ -123,17 +129,24 @@ class Hub:
         self._counts.stream_closed()
         if subscriber.ended == "cut_off":
             self._counts.slow_client_cut_off()
-        if not entry.subscribers:
+        if entry.subscribers:
+            self._presence.counted(subscriber.user, len(entry.subscribers))
+        else:
             self._presence.departed(subscriber.user)
 
     def deliver(self, event: UserEvent) -> None:
         """Passes an event on to the user's streams at once. Streams with a higher ticket do not end by it; if the user
-        was admitted, their state is read.
+        was admitted, their state is read. After FRONT the user's state is sent at once.
 
         A stream whose own ticket isn't known yet keeps the event until its state comes.
         """
         entry = self._registry.find(event.user)
+        if event.kind == "FRONT":
+            self._fronts += 1
         if entry is None:
+            return
+        if event.kind == "FRONT":
+            self._reader.read_one(event.user, partial(self._look_again, event.user, quiet=False))
             return
         if event.kind == "ADMITTED" and entry.first_estimate and event.ticket == entry.first_estimate[0]:
             self._on_admitted(entry.first_estimate[1], monotonic() - entry.first_estimate[2])
@@ -145,8 +158,10 @@ class Hub:
                 self._end(subscriber, termination.of_event(event))
             else:
                 outdated = True
-        if outdated and event.kind == "ADMITTED":
-            # Either about an earlier place, or the user has got the lower ticket of another user.
+                if event.kind == "REMOVED":
+                    subscriber.pending_event = event
+        if outdated:
+            # Either about an earlier place, or the user has got a lower ticket: another user's, or one in front.
             self._reader.read_one(event.user, partial(self._look_again, event.user))
 
     # -- all streams ----------------------------------------------------------------------------------
@@ -167,6 +182,8 @@ class Hub:
         finally:
             if self._late_timer is not None:
                 self._late_timer.cancel()
+            if self._announcing is not None:
+                tasks.append(self._announcing)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,6 +199,27 @@ class Hub:
         """
         for entries in self._registry.slots():
             await self._reader.read_each(entries, partial(self._send_status, quiet=True))
+
+    def announce(self) -> None:
+        """Operators tell all users something else: sends it to every stream."""
+        self._encoder.forget_notices()
+        self._announce_again = True
+        if self._announcing is None:
+            self._announcing = asyncio.create_task(self._announce(), name="stream-notice")
+
+    async def _announce(self) -> None:
+        try:
+            while self._announce_again:
+                self._announce_again = False
+                subscribers = self._registry.subscribers()
+                await in_slices(subscribers, self._send_notice, rest=MAX_SLICE_SECONDS)
+        finally:
+            self._announcing = None
+
+    def _send_notice(self, subscriber: Subscriber) -> None:
+        # A stream that has not been sent its first state gets the notice with it.
+        if subscriber.ticket is not None:
+            self._send(subscriber, self._encoder.notice(subscriber.languages))
 
     async def drain(self, seconds: float) -> None:
         """Ends all streams evenly over ``seconds`` and asks their clients to come back; accepts no new streams."""
@@ -238,10 +276,10 @@ class Hub:
             self._send_status(entry, state, read)
         subscriber.flush()
 
-    def _look_again(self, user: str, state: UserState | None, read: int) -> None:
+    def _look_again(self, user: str, state: UserState | None, read: int, quiet: bool = True) -> None:
         entry = self._registry.find(user)
         if state is not None and entry is not None:
-            self._send_status(entry, state, read, quiet=True)
+            self._send_status(entry, state, read, quiet=quiet)
 
     def _open_overdue(self) -> None:
         """One timer for all waiting streams: a stream that has just joined is opened a little early."""
@@ -258,13 +296,14 @@ class Hub:
         quiet: bool = False,
         heartbeat: Frame | None = None,
     ) -> None:
-        update: Frame | None = None
+        updates: dict[str, Frame] = {}
         estimate = state.estimated_wait
         if estimate is not None and (entry.first_estimate is None or entry.first_estimate[0] != state.ticket):
             entry.first_estimate = (state.ticket or 0, estimate, monotonic())
-        reason = _why_further_back(entry.place, state)
+        reason = _why_further_back(entry.place, state, fronted=entry.fronts != self._fronts)
         if not quiet:
-            entry.place = (state.ticket, state.position)
+            entry.place = (state.ticket, state.position, state.lane)
+            entry.fronts = self._fronts
         for subscriber in entry.subscribers:
             if read <= subscriber.since:
                 if heartbeat is not None:
@@ -278,10 +317,14 @@ class Hub:
             first = subscriber.ticket is None
             subscriber.ticket, subscriber.pending_event = state.ticket or 0, None
             if first or not quiet:
+                # The same for all streams of the user, unless there is a notice.
+                languages = "" if state.notice is None else subscriber.languages
+                update = updates.get(languages)
                 if update is None:
-                    update = self._encoder.status(state, reason)
+                    update = self._encoder.status(state, languages, reason)
                     if heartbeat is not None:
                         update = join(update, heartbeat)
+                    updates[languages] = update
                 self._send(subscriber, update, frames=1 if heartbeat is None else 2)
 
     def _turn_away(self, subscriber: Subscriber, state: UserState | None, _read: int) -> None:
@@ -290,7 +333,7 @@ class Hub:
         elif ending := termination.of_state(state, pending_event=None):
             frame = self._last_frame(subscriber, ending)
         else:
-            frame = self._encoder.only_status(state)
+            frame = self._encoder.only_status(state, subscriber.languages)
         self._frames += subscriber.finish(frame, "turned_away")
 
     def _drain_one(self, subscriber: Subscriber) -> None:
@@ -314,11 +357,16 @@ class Hub:
             self.leave(subscriber)
 
 
-def _why_further_back(place: tuple[int | None, int | None], state: UserState) -> str:
-    """Why the user stands further back than at ``place``, the ticket and position read before; empty if it is not so.
+def _why_further_back(place: tuple[int | None, int | None, str], state: UserState, *, fronted: bool) -> str:
+    """Why the user stands further back than at ``place``, the ticket, position and lane read before; empty if it is not
+    so.
 
-    A user who keeps a ticket is passed only by users who return to the line with lower ones.
+    A user who keeps a ticket is passed only by users who return to the line with lower ones, and by those whom an
+    operator puts in front. ``fronted``: an operator has done so since.
     """
-    ticket, before = place
+    ticket, before, lane = place
     risen = before is not None and state.position is not None and state.position > before
-    return "RETURNED" if risen and ticket == state.ticket else ""
+    if not risen or ticket != state.ticket:
+        return ""
+    # Only operators take a lane away, in the route file. Its users are then moved to another one.
+    return "OPERATOR" if fronted or lane != state.lane else "RETURNED"

@@ -20,6 +20,10 @@ class UserState(Protocol):
     @property
     def position(self) -> int | None: ...
     @property
+    def lane(self) -> str:
+        """In which lane of the room the user waits or is registered; empty if the room has none."""
+
+    @property
     def total(self) -> int: ...
     @property
     def behind(self) -> int: ...
@@ -32,6 +36,14 @@ class UserState(Protocol):
     @property
     def paused(self) -> bool:
         """Whether the room admits no one at the moment; then there is no estimate."""
+
+    @property
+    def notice(self) -> object | None:
+        """What operators tell all users of the room; only the renderer looks into it."""
+
+    @property
+    def unlikely(self) -> bool:
+        """Whether there will probably be nothing left to sell when the user's turn comes."""
 
     @property
     def expires_in(self) -> float: ...
@@ -60,7 +72,7 @@ class UserEvent(Protocol):
 
     @property
     def kind(self) -> str:
-        """Equal to ``ADMITTED`` or ``REMOVED``."""
+        """Equal to ``ADMITTED``, ``REMOVED`` or ``FRONT``: an operator has put the user in front of all others."""
 
     @property
     def reason(self) -> str | None:
@@ -88,7 +100,7 @@ class States(Protocol):
 
 
 class Presence(Protocol):
-    """Is notified which waiting users have a stream here. Neither method may block."""
+    """Is notified which waiting users have a stream here. No method may block."""
 
     def arrived(self, user: str) -> None:
         """The user's first stream on this instance has opened."""
@@ -96,13 +108,19 @@ class Presence(Protocol):
     def departed(self, user: str) -> None:
         """The user's last stream on this instance has ended."""
 
+    def counted(self, user: str, streams: int) -> None:
+        """The user, who has streams on this instance, has so many now."""
+
 
 class Renderer(Protocol):
     """Creates the data of events; this package decides how they are framed. One per room."""
 
-    def status(self, state: UserState, reason: str = "") -> str:
-        """The status object of a user who waits or is registered, as JSON on one line. ``reason``: why the user stands
-        further back than before, if so."""
+    def status(self, state: UserState, languages: str, reason: str = "") -> str:
+        """The status object of a user who waits or is registered, as JSON on one line. ``languages``: what the client
+        asks for, as in ``Accept-Language``. ``reason``: why the user stands further back than before, if so."""
+
+    def notice(self, languages: str) -> str:
+        """What operators tell all users of the room now, as JSON on one line."""
 
     @property
     def personal(self) -> bool:

@@ -36,6 +36,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         self,
         user: str,
         locale: str,
+        languages: str,
         transport: asyncio.Transport,
         *,
         chunked: bool,
@@ -45,7 +46,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         on_end: OnEnd,
     ) -> None:
         """``limit`` in bytes, as for ``Subscriber``. ``connections`` says how long bytes may wait for the client."""
-        super().__init__(user, locale, transport, chunked=chunked, limit=limit, head=head)
+        super().__init__(user, locale, languages, transport, chunked=chunked, limit=limit, head=head)
         self._connections = connections
         self._on_end = on_end
         self._received = 0
@@ -100,7 +101,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
 
     def _hang_up(self) -> None:
         """Ends the connection after the last frame."""
-        if self._received:
+        if self._received and self._transport.can_write_eof():
             # An immediate close would reset the connection of a client that is still sending, and lose the last frame.
             self._transport.resume_reading()
             self._transport.write_eof()

@@ -29,17 +29,18 @@ class UserStreams:
     ``subscribers`` is a tuple, so callers can iterate over it without copying it first.
 
     ``first_estimate``: the first estimate shown for the current ticket: ticket, seconds, and when it was shown.
-    ``place``: the ticket and position read last.
+    ``place``: the ticket, position and lane read last. ``fronts``: how many users had been put in front by then.
     """
 
-    __slots__ = ("first_estimate", "place", "slot", "subscribers", "user")
+    __slots__ = ("first_estimate", "fronts", "place", "slot", "subscribers", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
         self.subscribers: tuple[Subscriber, ...] = ()
         self.slot = 0
         self.first_estimate: tuple[int, float, float] | None = None
-        self.place: tuple[int | None, int | None] = (None, None)
+        self.place: tuple[int | None, int | None, str] = (None, None, "")
+        self.fronts = 0
 
 
 class StreamRegistry:

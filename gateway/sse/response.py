@@ -76,6 +76,7 @@ class EventStream(EventSourceResponse):
         *,
         user: str,
         locale: str,
+        languages: str = "",
         max_buffer: int,
         connections: DetachedConnections,
         on_end: OnEnd,
@@ -102,6 +103,7 @@ class EventStream(EventSourceResponse):
         stream = StreamProtocol(
             user,
             locale,
+            languages,
             transport_of(transport),
             chunked=self.headers.get(hdrs.TRANSFER_ENCODING) == "chunked",
             limit=max_buffer,
@@ -119,6 +121,7 @@ class EventStream(EventSourceResponse):
         *,
         user: str,
         locale: str,
+        languages: str = "",
         max_buffer: int,
         connections: DetachedConnections,
         on_end: OnEnd,
@@ -132,6 +135,7 @@ class EventStream(EventSourceResponse):
         stream = StreamProtocol(
             user,
             locale,
+            languages,
             transport,
             chunked=True,
             limit=max_buffer,

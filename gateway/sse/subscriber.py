@@ -25,6 +25,7 @@ class Subscriber:
 
     ``ticket`` is the user's ticket in the last known state (``None`` before the first). ``pending_event`` is an event
     that came before that state. ``since`` is the number of the newest read of the room that counts for this stream.
+    ``locale`` is the language of messages, ``languages`` what the client asks for, as in ``Accept-Language``.
     ``ended`` says why the stream has ended; empty while it is open. ``on_gone`` is called when its connection is lost.
     ``sent`` counts the bytes of its body so far.
     """
@@ -36,6 +37,7 @@ class Subscriber:
         "_transport",
         "completed",
         "ended",
+        "languages",
         "locale",
         "on_gone",
         "pending_event",
@@ -46,12 +48,21 @@ class Subscriber:
     )
 
     def __init__(
-        self, user: str, locale: str, transport: Transport, *, chunked: bool, limit: int, head: bytes = b""
+        self,
+        user: str,
+        locale: str,
+        languages: str,
+        transport: Transport,
+        *,
+        chunked: bool,
+        limit: int,
+        head: bytes = b"",
     ) -> None:
         """``limit``: how many bytes may wait for the client; with more, the client is cut off. ``head`` precedes the
         first frame."""
         self.user = user
         self.locale = locale
+        self.languages = languages
         self.ticket: int | None = None
         self.pending_event: UserEvent | None = None
         self.since = 0

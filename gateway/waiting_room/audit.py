@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from gateway.waiting_room.lanes import shown_lanes
 from gateway.waiting_room.rules import DEFAULTS, MILLISECOND_NAMES, RULE_NAMES, moment_text, shown
 
 MAX_ENTRIES: Final = 1000
@@ -61,6 +62,8 @@ _SWITCH: Final[Mapping[str, str]] = {"0": "false", "1": "true"}
 def _value(setting: str, stored: str) -> str:
     if setting == "paused":
         return _SWITCH.get(stored, stored)
+    if setting == "lanes":
+        return shown_lanes(stored)
     if setting in RULE_NAMES and stored == "":
         return shown(setting, getattr(DEFAULTS, setting))
     if (setting == "duration_ms" or setting in MILLISECOND_NAMES) and stored.isascii() and stored.isdecimal():

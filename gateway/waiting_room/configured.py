@@ -17,9 +17,35 @@ class ConfiguredLimits:
     duration: float
     rules: RoomRules = DEFAULTS
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Who gave each of ``rules``: ``file`` or ``environment``; without an entry the built-in default holds."""
+    """Who gave capacity, duration and each of ``rules``: ``file`` or ``environment``; without an entry the built-in
+    default holds."""
     prequeue: Prequeue = field(default_factory=Prequeue)
     """What a pre-queue that this instance begins is like."""
+
+    def limits_in_force(
+        self,
+        capacity: bytes | None,
+        duration_ms: bytes | None,
+        override: bytes | None,
+        excepted: bytes | None,
+    ) -> dict[str, tuple[Value, str]]:
+        """Capacity, and duration in seconds: the value in force, and who gave it, as ``in_force`` says. The arguments
+        are fields of ``settings``, as Redis has them; ``includes/rules.lua`` says what the last two mean."""
+
+        def source(name: str, field: bytes) -> str:
+            stands = override == b"1" and excepted != field
+            return "operator" if stands else self.sources.get(name, "default")
+
+        def number(stored: bytes | None, otherwise: int) -> int:
+            return int(stored) if stored is not None and stored.isdigit() else otherwise
+
+        return {
+            "capacity": (number(capacity, self.capacity), source("capacity", b"capacity")),
+            "duration": (
+                number(duration_ms, round(self.duration * 1000)) / 1000,
+                source("duration", b"duration_ms"),
+            ),
+        }
 
     def in_force(self, rules: bytes | None, operator_rules: bytes | None) -> dict[str, tuple[Value, str]]:
         """Each setting of ``RoomRules``: the value in force, and who gave it (``operator``, ``file``, ``environment``,

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
+from gateway.background import background_task
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.redis.wire import describe, send_command
 
@@ -25,10 +26,13 @@ PING_SECONDS = 5.0
 QUIET_SECONDS = 5.0
 """A lost connection for events is logged only after this many seconds."""
 
+Kind = Literal["ADMITTED", "REMOVED", "FRONT"]
+"""``FRONT``: an operator has put the user in front of all others, with a lower ticket."""
 Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "SOLD_OUT", "OPERATOR", "MOVED"]
 
-_KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] = {
+_KINDS: Final[dict[str, tuple[Kind, Reason | None]]] = {
     "ADMITTED": ("ADMITTED", None),
+    "FRONT": ("FRONT", None),
     "LEFT": ("REMOVED", "LEFT"),
     "ABSENT": ("REMOVED", "ABSENT"),
     "UNCLAIMED": ("REMOVED", "UNCLAIMED"),
@@ -37,7 +41,9 @@ _KINDS: Final[dict[str, tuple[Literal["ADMITTED", "REMOVED"], Reason | None]]] =
     "MOVED": ("REMOVED", "MOVED"),
 }
 
-_TICKET: Final = re.compile("[0-9]{1,16}")
+_TICKET: Final = re.compile("-?[0-9]{1,16}")
+NOTICE: Final = b'{"event":"NOTICE"}'
+"""The message that ``notice.lua`` publishes."""
 
 
 class RoomEvent(NamedTuple):
@@ -46,7 +52,7 @@ class RoomEvent(NamedTuple):
     room: str
     user: str
     ticket: int
-    kind: Literal["ADMITTED", "REMOVED"]
+    kind: Kind
     reason: Reason | None
     """Why the user was removed from the line."""
     expires_in: float
@@ -94,7 +100,8 @@ def _is_user_entry(entry: object) -> bool:
 class Subscription:
     """Listens to every room whose channel has a name like ``channel_of("<room>")``.
 
-    ``on_events`` is called with the events of each message and must not block. ``on_restored`` is called whenever the
+    ``on_events`` is called with the events of each message and must not block, ``on_notice`` with the name of a room
+    that has another notice. ``on_restored`` is called whenever the
     connection starts listening (again): events published before are lost, so the owners of streams must read the state
     themselves. ``ping``: seconds, as ``PING_SECONDS``. Redis may be away at the start, and later.
     """
@@ -105,6 +112,7 @@ class Subscription:
         channel_of: Callable[[str], str],
         on_events: Callable[[Sequence[RoomEvent]], None],
         on_restored: Callable[[], None],
+        on_notice: Callable[[str], None] = lambda room: None,
         *,
         ping: float = PING_SECONDS,
     ) -> None:
@@ -112,6 +120,7 @@ class Subscription:
         self._ping = ping
         self._on_events = on_events
         self._on_restored = on_restored
+        self._on_notice = on_notice
         # On a cluster a message published at any node reaches all nodes; it reaches the node with the rooms first.
         self._near = channel_of("")
         before, after = channel_of("\0").split("\0")
@@ -123,13 +132,8 @@ class Subscription:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens until the block ends."""
-        task = asyncio.create_task(self._keep(), name="room events")
-        try:
+        async with background_task(self._keep(), "room events"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -190,7 +194,10 @@ class Subscription:
         if room is None:
             return
         try:
-            self._on_events(parse_event(room[1], message[3]))
+            if message[3] == NOTICE:
+                self._on_notice(room[1])
+            else:
+                self._on_events(parse_event(room[1], message[3]))
         except Exception:
             log.exception("an event of room %s could not be passed on", room[1])
 

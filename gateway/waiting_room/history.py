@@ -17,21 +17,23 @@ EVENTS: Final = (
     "RETURNED",
     "PROMOTED",
     "CLAIMED",
+    "FRONT",
     "EXPIRED",
     "LEFT",
     "REMOVED",
 )
 """``ADMITTED``: at once, without a place in line. ``PROMOTED``: from the line. ``MOVED``: lined up again, to the end of
-the line, or got another user's slot or place."""
+the line, or got another user's slot or place. ``FRONT``: an operator put the user in front of all others."""
 
-REASONS: Final = ("ABSENT", "OPERATOR", "SOLD_OUT", "UNCLAIMED", "ELSEWHERE", "TRANSFER")
+REASONS: Final = ("ABSENT", "OPERATOR", "SOLD_OUT", "UNCLAIMED", "ELSEWHERE", "TRANSFER", "LANE")
 """``ELSEWHERE``: another system with the same Redis did it. ``TRANSFER``: slot or place went on to another user, or
-came from one: a visitor has signed in, or goes on at another device."""
+came from one: a visitor has signed in, or goes on at another device. ``LANE``: the user's lane was taken out of the
+route file, and the place is now in lane ``default``."""
 
 ENDS: Final = frozenset({"EXPIRED", "LEFT", "REMOVED"})
 """Events after which a user has neither slot nor place."""
 
-_ENTRY = re.compile("([0-9a-f]{1,14})\\.([0-9a-f]{1,14}) ([A-Z_]+)(?: ([A-Z_]+))?[,;]")
+_ENTRY = re.compile("([0-9a-f]{1,14})\\.(-?[0-9a-f]{1,14}) ([A-Z_]+)(?: ([A-Z_]+))?[,;]")
 
 
 class HistoryEntry(NamedTuple):

@@ -14,16 +14,18 @@ MAX_SHOWN: Final = 256
 
 
 class Instance(NamedTuple):
-    """One instance: its name in Redis for this room, its open streams of the room, and its version."""
+    """One instance: its name in Redis for this room, its open streams of the room, its version, and how late its event
+    loop was, in seconds; None if it does not say so."""
 
     name: str
     streams: int
     version: str
+    lag: float | None = None
 
 
-def report(streams: int, version: str) -> str:
-    """What an instance reports of itself."""
-    return f"{streams} {version}"
+def report(streams: int, version: str, lag: float) -> str:
+    """What an instance reports of itself. ``lag`` in seconds."""
+    return f"{streams} {version} {lag * 1000:.0f}"
 
 
 async def read_instances(link: RedisConnection, keys: RoomKeys) -> list[Instance]:
@@ -40,7 +42,10 @@ async def read_instances(link: RedisConnection, keys: RoomKeys) -> list[Instance
 
 def _parsed(name: str, stored: bytes | None) -> Instance | None:
     """None without a report: the instance has ended, or reports nothing."""
-    streams, _, version = (stored or b"").decode("utf-8", "replace").partition(" ")
+    streams, _, rest = (stored or b"").decode("utf-8", "replace").partition(" ")
+    # Earlier versions report no lag.
+    version, _, lag = rest.partition(" ")
     if not (streams.isascii() and streams.isdecimal() and version):
         return None
-    return Instance(name, int(streams), version)
+    known = lag.isascii() and lag.isdecimal()
+    return Instance(name, int(streams), version, int(lag) / 1000 if known else None)

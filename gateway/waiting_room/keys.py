@@ -7,6 +7,7 @@ unless the prefix has a hash tag, which keeps all rooms in one slot.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 DEFAULT_ROOM = "default"
@@ -15,10 +16,30 @@ DEFAULT_ROOM = "default"
 _OLD_LINE = "queue:wait"
 
 
+def _hashed(client: str) -> str:
+    """What stands for an address or a user in the name of a key."""
+    return sha256(client.encode()).hexdigest()[:32]
+
+
 def has_hash_tag(prefix: str) -> bool:
     """Whether Redis Cluster keeps all keys with this prefix in one slot."""
     tag, end, _ = prefix.partition("{")[2].partition("}")
     return bool(tag and end)
+
+
+class DirectoryKeys:
+    """The keys of the list of rooms that calls have made. They are in the slot of room ``default``."""
+
+    def __init__(self, prefix: str) -> None:
+        own = f"{prefix}gw:{{{DEFAULT_ROOM}}}:rooms"
+        self.rooms = own
+        self.version = own + "-version"
+        self.at_work = own + "-at-work"
+        self._of_client = own + "-of:"
+
+    def of_client(self, client: str) -> str:
+        """The rooms that this client has made. The key holds a hash of the client alone."""
+        return self._of_client + _hashed(client)
 
 
 class RoomKeys:
@@ -57,14 +78,18 @@ class RoomKeys:
         self.drawn = own + "drawn"
         self.audit = own + "audit"
         self.watch = own + "watch"
+        self.minutes = own + "minutes"
         self.instances = own + "instances"
         self.sweep_lock = own + "sweep-lock"
         self.mark = own + "mark"
         self.events = own + "events"
         self._here = own + "here:"
+        self._several = own + "several:"
         self._about = own + "about:"
         self._invitation = own + "invitation:"
         self._address = own + "address:"
+        self._lanes = own + "lanes"
+        self._lane = own + "lane:"
 
     def about(self, instance: str) -> str:
         """What ``instance`` reports of itself; it expires without a heartbeat."""
@@ -73,6 +98,12 @@ class RoomKeys:
     def invitation(self, identifier: str) -> str:
         """How often the invitation has been used; it expires with it."""
         return self._invitation + identifier
+
+    def of_lanes(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The last keys of every script of a room with these lanes beside ``default``, as ``includes/lanes.lua`` has
+        them; none without lanes."""
+        lanes = tuple(self._lane + name for name in names)
+        return (self._lanes, *lanes) if lanes else ()
 
     @property
     def shared(self) -> bool:
@@ -83,13 +114,31 @@ class RoomKeys:
         """The set of users with an open stream at ``instance``."""
         return self._here + instance
 
+    def several(self, instance: str) -> str:
+        """How many streams users have open at ``instance``, of those who have more than one."""
+        return self._several + instance
+
     def neighbours(self, address: str) -> str:
         """The visitors who lined up from this address, of which the key holds a hash alone."""
-        return self.of_address(sha256(address.encode()).hexdigest()[:32])
+        return self.of_address(_hashed(address))
 
     def of_address(self, hashed: str) -> str:
         """``neighbours`` of an address, by its hash."""
         return self._address + hashed
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The keys that are not in ``common`` and have one name each."""
+        known = {
+            self.prefix,
+            self.room,
+            *self.common,
+            self.events,
+            self.sweep_lock,
+            self.instances,
+            self.drawn,
+        }
+        return tuple(key for name, key in vars(self).items() if not name.startswith("_") and key not in known)
 
     @property
     def common(self) -> tuple[str, ...]:

@@ -57,12 +57,22 @@ class BeaconAnswer(IntEnum):
 
 
 class _Order(NamedTuple):
-    """The users with their entries, by rank; a digest of that, empty while the beacon's value is missing; and the root,
-    empty without a draw."""
+    """The users by rank, and their entries, if there is a draw; a digest of that, empty while the beacon's value is
+    missing; and the root, empty without a draw.
 
-    pairs: list[tuple[bytes, bytes]]
+    These are two lists and not one of pairs. Python's garbage collector would look at each pair, and so hold the event
+    loop for tens of milliseconds."""
+
+    users: list[bytes]
+    entries: list[bytes]
     digest: str
     root: str = ""
+
+    def step(self, placed: int) -> list[bytes]:
+        """Users and entries in turn, of those who come after the first ``placed`` and fit into one step."""
+        users = self.users[placed : placed + MAX_BATCH]
+        entries = self.entries[placed : placed + MAX_BATCH] or [b""] * len(users)
+        return [part for pair in zip(users, entries, strict=True) for part in pair]
 
 
 class Opener:
@@ -185,7 +195,7 @@ class Opener:
         keys = (self._keys.draw, self._keys.drawn, self._keys.watch)
         placed = record.placed
         while True:
-            step = [part for pair in ordered.pairs[placed : placed + MAX_BATCH] for part in pair]
+            step = ordered.step(placed)
             reply = await self._call(
                 "open", record.opens_at, ordered.digest, placed, KEPT_SECONDS, *step, extra_keys=keys
             )
@@ -196,15 +206,14 @@ class Opener:
     async def _order(self, record: DrawRecord, users: list[bytes]) -> _Order:
         """The order in which users are placed. Every instance computes the same."""
         if not record.drawn:
-            return _Order(await run_in_slices(_by_arrival(users)), _ARRIVAL)
+            return _Order(users, [], _ARRIVAL)
         by_entry = await run_in_slices(_entries(self._keys.room, users, bytes.fromhex(record.salt_key)))
         root = (await run_in_slices(ranking.close(by_entry))).root
         if record.beacon_name and not record.beacon:
-            return _Order([], "", root.hex())
+            return _Order([], [], "", root.hex())
         seed = seed_of(bytes.fromhex(record.secret), root, record.beacon)
         ranks = await run_in_slices(ranking.rank(seed, by_entry))
-        pairs, digest = await run_in_slices(_in_order(ranks, by_entry))
-        return _Order(pairs, digest, root.hex())
+        return await run_in_slices(_in_order(ranks, by_entry, root.hex()))
 
     async def _users(self, size: int) -> list[bytes]:
         """Everyone who took part, by registration."""
@@ -256,16 +265,6 @@ def parse_move(room: str, reply: Sequence[Any], taker: str) -> tuple[bool, State
     return reply[1] == Moved.MOVED, with_salts(states, reply[2:], [taker])[0]
 
 
-def _by_arrival(users: Sequence[bytes]) -> Steps[list[tuple[bytes, bytes]]]:
-    """The users, without entries."""
-    pairs = []
-    for count, user in enumerate(users, 1):
-        pairs.append((user, b""))
-        if count % _STEP == 0:
-            yield
-    return pairs
-
-
 def _entries(room: str, users: Sequence[bytes], salt_key: bytes) -> Steps[dict[bytes, bytes]]:
     """The users by their entries."""
     found = {}
@@ -277,15 +276,15 @@ def _entries(room: str, users: Sequence[bytes], salt_key: bytes) -> Steps[dict[b
     return found
 
 
-def _in_order(
-    ranks: ranking.Ranks, by_entry: Mapping[bytes, bytes]
-) -> Steps[tuple[list[tuple[bytes, bytes]], str]]:
-    """The users with their entries, that of rank 1 first, and a digest of it all."""
-    pairs = []
+def _in_order(ranks: ranking.Ranks, by_entry: Mapping[bytes, bytes], root: str) -> Steps[_Order]:
+    """The users of a draw, that of rank 1 first."""
+    users: list[bytes] = []
+    entries: list[bytes] = []
     digest = sha256()
     for count, entry in enumerate(ranks, 1):
-        pairs.append((by_entry[entry], entry))
+        users.append(by_entry[entry])
+        entries.append(entry)
         digest.update(entry)
         if count % _STEP == 0:
             yield
-    return pairs, digest.hexdigest()
+    return _Order(users, entries, digest.hexdigest(), root)

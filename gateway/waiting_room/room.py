@@ -1,4 +1,4 @@
-"""One room: lining up, the gate, leaving and the limits. The rules are in ``lua_scripts/``."""
+"""One room: lining up, the gate, leaving and the sweep. The rules are in ``lua_scripts/``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ from typing import Any, Literal, cast
 
 from redis.exceptions import ResponseError
 
+from gateway.background import end_task
 from gateway.errors import NewerSchema, QueueUnavailable
-from gateway.waiting_room.audit import AuditEntry, parse_audit
-from gateway.waiting_room.batch import CROWD, GATHER_SECONDS, MAX_BATCH, Batcher, BatchObserver, Outcome
+from gateway.waiting_room.batch import (
+    CROWD,
+    GATHER_SECONDS,
+    MAX_BATCH,
+    Batcher,
+    BatchObserver,
+    Outcome,
+    sendable,
+)
 from gateway.waiting_room.configured import ConfiguredLimits, RoomPolicy
 from gateway.waiting_room.draw_record import DrawReader
 from gateway.waiting_room.history import HistoryEntry, parse_history
-from gateway.waiting_room.instances import Instance, read_instances
 from gateway.waiting_room.invitation import Invitation
 from gateway.waiting_room.keys import RoomKeys
+from gateway.waiting_room.lane_keys import LaneKeys
+from gateway.waiting_room.lanes import DEFAULT_LANE
+from gateway.waiting_room.lineup import Lineup, invitations_of
+from gateway.waiting_room.notices import Notices
 from gateway.waiting_room.observer import RoomObserver
 from gateway.waiting_room.opening import Opener, parse_move, with_salts
+from gateway.waiting_room.operations import Operations
 from gateway.waiting_room.presence import Presence
+from gateway.waiting_room.recent_summary import RecentSummary
 from gateway.waiting_room.redis.connection import Redis, RedisConnection, Replication
+from gateway.waiting_room.redis.shared import ConnectionsByKind
 from gateway.waiting_room.redis.wire import Argument
-from gateway.waiting_room.rules import SCHEMA, Mode, Value, change_text
+from gateway.waiting_room.rules import SCHEMA, Mode
 from gateway.waiting_room.scripts import Script
 from gateway.waiting_room.state import (
     REASONS,
@@ -39,7 +53,7 @@ from gateway.waiting_room.state import (
     parse_states,
     parse_summary,
 )
-from gateway.waiting_room.whereabouts import Whereabouts, parse_whereabouts
+from gateway.waiting_room.stock import StockWriter
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +62,17 @@ SCAN_PER_SECOND = 500
 
 _TOKEN_SECONDS = 0.05
 """The shortest time between two sweeps for tokens. The bucket of a faster rate holds more than one token."""
-GATEWAY = "gateway"
-"""The name in the audit for changes that no operator made."""
 
 What = Literal["slot", "line", "both"]
-DoorAct = Literal["close", "reopen", "sold_out", "empty"]
-Question = Literal["lineup", "status", "enter"]
+Question = Literal["lineup", "status", "enter", "arrive"]
 """The calls that are answered with a user's state."""
+
 
 _SHOWING_OPENINGS = frozenset({"sweep", "beacon"})
 """Scripts after which this instance looks whether an opening needs work. The others are called too often for that, and
 by every instance."""
 
-_PROMOTING_SCRIPTS = frozenset({"lineup", "leave", "limits", "doors", "move"})
+_PROMOTING_SCRIPTS = frozenset({"arrive", "front", "lineup", "leave", "limits", "doors", "move"})
 """Scripts that may promote users and do not check for an older system themselves."""
 
 
@@ -71,6 +83,9 @@ class Room:
     the same. A user id that can't be encoded as UTF-8 raises ValueError.
     """
 
+    _retires = False
+    """Whether an instance that serves the room no longer says so."""
+
     def __init__(
         self,
         redis: Redis,
@@ -80,7 +95,9 @@ class Room:
         policy: RoomPolicy,
         observer: RoomObserver,
         batch_observer: BatchObserver | None = None,
+        connections: ConnectionsByKind | None = None,
     ) -> None:
+        """``connections``: those that rooms share, which do not end with this one; None: it has its own."""
         self.name = keys.room
         self.keys = keys
         self.limits = limits
@@ -89,19 +106,24 @@ class Room:
         self._observer = observer
         self._channel = channel(keys, redis)
         self._room_arguments = _room_arguments(self._channel, limits)
-        self._new_link: Callable[[], RedisConnection] = lambda: redis.link(observer.on_call, key=keys.line)
+        self._lanes = LaneKeys(keys, limits.rules.lanes)
+        shared = ConnectionsByKind(redis.shared) if connections is None else connections
+        self._own_connections = shared if connections is None else None
+        self._new_link: Callable[[str], RedisConnection] = lambda kind: redis.link(
+            observer.on_call, key=keys.line, shared=shared.of(kind)
+        )
         self._links: dict[str, RedisConnection] = {}
         self._replication = Replication(policy.wait_replicas, keys.mark) if policy.wait_replicas else None
         batcher = partial(Batcher, patience=redis.timeout, room=self.name, observer=batch_observer)
         gathering = partial(batcher, gather=GATHER_SECONDS)
-        self._lineups: Batcher[str, State] = gathering(self._send_lineup, script="lineup")
-        self._invited: Batcher[tuple[str, Invitation], State] = gathering(self._send_invited, script="lineup")
+        self._lineups: Batcher[Lineup, State] = gathering(self._send_lineup, script="lineup")
+        self._invited: Batcher[Lineup, State] = gathering(self._send_lineup, script="lineup")
         self._sightings: Batcher[str, State] = gathering(self._send_status, script="status")
         self._entries: Batcher[str, State] = batcher(self._send_gate, script="gate")
+        self._arrivals: Batcher[Lineup, State] = batcher(self._send_arrivals, script="arrive")
         self._reopens: Batcher[str, None] = batcher(self._send_reopen, script="reopen")
         self._leavers: Batcher[tuple[What, str], Left] = batcher(self._send_leave, script="leave")
         self._questions: dict[Question, Batcher[str, State]] = {
-            "lineup": self._lineups,
             "status": self._sightings,
             "enter": self._entries,
         }
@@ -113,8 +135,11 @@ class Room:
         # Older systems have one room and no prefix.
         self._follow = policy.follow if keys.shared else "off"
         self._summary_at = 0.0
+        self.people: int | None = None
+        """Users in line, parked, registered and allowed in, when this instance last heard from Redis."""
         self._mode: Mode | None = None
         """The mode in force, once Redis has said it."""
+        self._implicit: bool | None = None
         self._duration = limits.duration
         self.following: Following | None = None
         """The older system that was followed when this instance last heard from Redis."""
@@ -125,12 +150,24 @@ class Room:
             lambda: self.limits.prequeue if self.limits.rules.prequeue else None,
         )
         self.draws = DrawReader(keys, partial(self._run, link="draw"), self._link("draw").call)
-        self.presence = Presence(keys, self._link("presence"), scripts, self._arguments, self.configure_once)
+        self.presence = Presence(
+            keys,
+            self._link("presence"),
+            scripts,
+            self._arguments,
+            self.configure_once,
+            retires=self._retires,
+            lanes=self._lanes,
+        )
+        self.recent = RecentSummary(self.overview)
+        self.notices = Notices(keys, self._link("statuses").call)
+        self.stock = StockWriter(self._run, self.name)
+        self.operations = Operations(keys, self._run, self._link("statuses"), lambda: self.limits)
 
     @property
     def crowded(self) -> bool:
         """Whether users line up faster than Redis can handle."""
-        return len(self._lineups) >= CROWD
+        return len(self._lineups) + len(self._arrivals) >= CROWD
 
     @property
     def mode(self) -> Mode:
@@ -141,6 +178,11 @@ class Room:
     def off(self) -> bool:
         """Whether Redis has said that the room lets everyone in. Then users' questions are answered without it."""
         return self._mode == "off"
+
+    @property
+    def implicit(self) -> bool:
+        """Whether the gate lines up users without a place: as Redis said last, or as this instance is configured."""
+        return self.limits.rules.lineup == "implicit" if self._implicit is None else self._implicit
 
     def lineup(self, user: str) -> asyncio.Future[State]:
         """The user lines up: ADMITTED, ALLOWED_IN (was allowed in already), WAITING, or refused: FULL (Redis has no
@@ -162,51 +204,80 @@ class Room:
             self._reopens.submit_to(user, Outcome(_nothing))
 
     def ask(
-        self, question: Question, user: str, invitation: Invitation | None = None
+        self,
+        question: Question,
+        user: str,
+        invitation: Invitation | None = None,
+        *,
+        lane: str = DEFAULT_LANE,
+        lines_up: bool = False,
     ) -> asyncio.Future[State]:
-        """The answer to the question of this name: ``lineup``, ``status`` or ``enter``. ``invitation``: of a user who
-        lines up and is not eligible."""
+        """The answer to the question of this name: ``lineup``, ``status``, ``enter``, or ``arrive``: that is
+        the gate, which lines up a user without a place if the room's ``lineup`` is implicit or ``lines_up`` is true.
+        ``invitation``: of a user who lines up and is not eligible. ``lane``: of a user who lines up and gets a new
+        ticket."""
         if self.off:
             answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
             answer.set_result(self._let_in())
             return answer
-        if invitation is not None:
-            return self._invited.submit((_sendable(user), invitation))
-        return self._questions[question].submit(_sendable(user))
+        if (lineups := self._lineups_by(question, invitation)) is not None:
+            return lineups.submit(Lineup(sendable(user), lane, invitation, lines_up))
+        return self._questions[question].submit(sendable(user))
 
     def ask_for(
-        self, outcome: Outcome[State], question: Question, user: str, invitation: Invitation | None = None
+        self,
+        outcome: Outcome[State],
+        question: Question,
+        user: str,
+        invitation: Invitation | None = None,
+        *,
+        lane: str = DEFAULT_LANE,
+        lines_up: bool = False,
     ) -> None:
         """``ask`` for a caller with an outcome of its own."""
         if self.off:
             outcome.set_result(self._let_in())
             return
+        if (lineups := self._lineups_by(question, invitation)) is not None:
+            lineups.submit_to(Lineup(sendable(user), lane, invitation, lines_up), outcome)
+        else:
+            self._questions[question].submit_to(sendable(user), outcome)
+
+    def _lineups_by(self, question: Question, invitation: Invitation | None) -> Batcher[Lineup, State] | None:
+        """What sends the lineups of this question; None if the question lines nobody up."""
+        if question == "arrive":
+            return self._arrivals
         if invitation is not None:
-            self._invited.submit_to((_sendable(user), invitation), outcome)
-            return
-        self._questions[question].submit_to(_sendable(user), outcome)
+            return self._invited
+        return self._lineups if question == "lineup" else None
 
     async def leave(self, user: str, what: What) -> Left:
         """The user gives up the slot, the place in line, or either of them, as ``what`` says."""
-        return await self._leavers.submit((what, _sendable(user)))
+        return await self._leavers.submit((what, sendable(user)))
+
+    def end_session(self, user: str, outcome: Outcome[Left]) -> None:
+        """A service ends the user's session; a place in line stays. Raises QueueUnavailable, and gives ``outcome`` what
+        became of it."""
+        self._leavers.submit_to(("slot", sendable(user)), outcome)
 
     async def move(self, giver: str, taker: str) -> tuple[bool, State]:
         """The place, slot or registration of ``giver`` becomes that of ``taker``; if both have one, ``taker`` has the
         better of the two. Returns whether ``giver`` had one, and where ``taker`` stands: WAITING, REGISTERED,
         ALLOWED_IN or NONE. Raises QueueUnavailable while an opening puts ``giver`` in line; nothing is moved then."""
-        reply = await self._run("move", _sendable(giver), _sendable(taker), extra_keys=(self.keys.draw,))
-        return parse_move(self.name, reply, taker)
+        reply = await self._run("move", sendable(giver), sendable(taker), extra_keys=(self.keys.draw,))
+        moved, state = parse_move(self.name, reply, taker)
+        return moved, state._replace(notice=self.notices.current)
 
     async def reserve(self, visitor: str, address: str, most: int, *, giver: str = "") -> Reservation:
         """Whether a visitor at ``address`` may line up, of whose visitors at most ``most`` may have a place (0: no
         bound). ``giver``: a visitor whose place this one takes over, so that it does not count."""
-        keys, arguments = (self.keys.neighbours(address),), (_sendable(visitor), most, _sendable(giver))
+        keys, arguments = (self.keys.neighbours(address),), (sendable(visitor), most, sendable(giver))
         return Reservation.of(await self._run("reserve", *arguments, extra_keys=keys))
 
     async def release(self, visitor: str, address: str, stamp: int) -> None:
         """Takes back the reservation with this stamp, which otherwise ends by itself. Raises QueueUnavailable."""
         keys = (self.keys.neighbours(address),)
-        await self._link("reserve").run(self._scripts["unreserve"], keys, (_sendable(visitor), stamp))
+        await self._link("reserve").run(self._scripts["unreserve"], keys, (sendable(visitor), stamp))
 
     async def statuses(self, users: Sequence[str]) -> list[State]:
         """Where each of at most 256 users stands, in one call. It does not count as a sighting of the users."""
@@ -214,109 +285,28 @@ class Room:
             return [self._let_in()] * len(users)
         return await self._states("status", users, "0", link="statuses")
 
-    async def remove(self, users: Sequence[str], *, by: str = GATEWAY, reason: str = "") -> list[Left]:
-        """An operator removes the slot or the place of each of at most 256 users. ``by`` and ``reason`` are for the
-        audit."""
-        pairs = [part for user in users for part in ("both", user)]
-        keys = (self.keys.audit,)
-        reply = await self._run("leave", "OPERATOR", by, reason, *pairs, size=len(users), extra_keys=keys)
-        return [Left(code) for code in reply[1:]]
-
-    async def note(self, act: str, *, user: str, what: str, by: str, reason: str) -> None:
-        """Writes an act of an operator that changes nothing in Redis into the audit."""
-        arguments = (act, _sendable(user), what, by, reason)
-        await self._run("note", *arguments, link="sweep", extra_keys=(self.keys.audit,))
+    async def sessions(self, users: Sequence[str]) -> list[str]:
+        """For each of at most 256 users, what identifies the user's session; empty if the user is not allowed in. It
+        does not count as a sighting, and renews nothing."""
+        reply = await self._run("sessions", *users, size=len(users))
+        return [began.decode() for began in reply[1:]]
 
     async def overview(self) -> Summary:
         """The room's numbers."""
         return parse_summary((await self._run("status", "0", size=0, link="statuses"))[0])
 
-    async def set_limits(
-        self,
-        *,
-        capacity: int | None = None,
-        duration: float | None = None,
-        paused: bool | None = None,
-        lift: bool = False,
-        rules: Mapping[str, Value | None] | None = None,
-        by: str = GATEWAY,
-        reason: str = "",
-    ) -> Summary:
-        """Sets an operator's limits and other settings, which override those configured at the instances until they are
-        lifted.
-
-        ``duration`` in seconds; None leaves a limit as it is. ``rules``: fields of ``RoomRules`` to change; None goes
-        back to what is configured. ``lift`` first goes back to all that is configured. ``by`` and ``reason`` are for
-        the audit.
-        """
-        reply = await self._run(
-            "limits",
-            "" if capacity is None else capacity,
-            "" if duration is None else round(duration * 1000),
-            "" if paused is None else int(paused),
-            int(lift),
-            change_text(rules or {}),
-            by,
-            reason,
-            link="sweep",
-            extra_keys=(self.keys.audit,),
-        )
-        return parse_summary(reply[0])
-
-    async def set_doors(
-        self, act: DoorAct, *, until: int = 0, by: str = GATEWAY, reason: str = ""
-    ) -> Summary:
-        """An operator closes the room, reopens it, says that it is sold out, or removes all users from the line.
-        ``until``: to close until this moment, in epoch milliseconds; 0: until the room is reopened. ``by`` and
-        ``reason`` are for the audit.
-
-        If many users lose their places, some do so after the call, in further steps.
-        """
-        reply = await self._run(
-            "doors", act, until or "", by, reason, link="sweep", extra_keys=(self.keys.audit,)
-        )
-        return parse_summary(reply[0])
-
-    async def find(self, user: str) -> Whereabouts:
-        """Where the user stands. It does not count as a sighting."""
-        reply = await self._run("find", _sendable(user), link="statuses")
-        found = parse_whereabouts(reply[1:])
-        try:
-            call = self._link("statuses").call
-            instances = await call("ZRANGE", self.keys.instances, 0, -1)
-            here = [
-                name
-                for name in (each.decode("utf-8", "replace") for each in instances)
-                if await call("SISMEMBER", self.keys.here(name), user)
-            ]
-        except ResponseError as error:
-            raise QueueUnavailable(f"Redis: {error}") from error
-        return found._replace(instances=tuple(here))
-
-    async def instances(self) -> list[Instance]:
-        """The instances that serve the room. Raises QueueUnavailable."""
-        return await read_instances(self._link("statuses"), self.keys)
-
     async def history(self, user: str) -> list[HistoryEntry]:
         """What happened to the user, the oldest entry first. It does not count as a sighting."""
         try:
-            text = await self._link("statuses").call("HGET", self.keys.history, _sendable(user))
+            text = await self._link("statuses").call("HGET", self.keys.history, sendable(user))
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
         return parse_history((text or b"").decode("ascii", "replace"))
 
-    async def audit(self, count: int) -> list[AuditEntry]:
-        """The last changes of operators, at most ``count``, the newest first. Raises QueueUnavailable."""
-        try:
-            reply = await self._link("statuses").call("XREVRANGE", self.keys.audit, "+", "-", "COUNT", count)
-        except ResponseError as error:
-            raise QueueUnavailable(f"Redis: {error}") from error
-        return parse_audit(reply)
-
     async def sweep(self, scan: int = 0) -> Summary:
         """One bounded step of the sweep: expiry, parking, removal, promotion. ``scan``: how many entries of the hash to
         scan."""
-        keys = (self.keys.watch, self.keys.lineups, self.keys.last_lineups)
+        keys = (self.keys.watch, self.keys.lineups, self.keys.last_lineups, self.keys.minutes)
         reply = await self._run("sweep", scan, *self._follow_arguments(), extra_keys=keys)
         return parse_summary(reply[0])
 
@@ -325,6 +315,7 @@ class Room:
         if limits != self.limits:
             self.limits = limits
             self._room_arguments = _room_arguments(self._channel, limits)
+            self._lanes.add(limits.rules.lanes)
             self._configured = False
 
     async def configure_once(self) -> None:
@@ -337,6 +328,7 @@ class Room:
                 "configure",
                 *self._follow_arguments(),
                 int(not self._started),
+                "",
                 link="presence",
                 extra_keys=(self.keys.watch,),
             )
@@ -363,11 +355,14 @@ class Room:
         """Serves until the block ends."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._close_links)
+            stack.push_async_callback(self.stock.close)
+            stack.push_async_callback(self.notices.close)
             batchers = (
                 self._lineups,
                 self._invited,
                 self._sightings,
                 self._entries,
+                self._arrivals,
                 self._leavers,
                 self._reopens,
             )
@@ -383,13 +378,11 @@ class Room:
             finally:
                 self._sweep_in(0)
                 for task in tasks:
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+                    await end_task(task)
 
     async def _close_links(self) -> None:
-        for link in self._links.values():
-            await link.close()
+        if self._own_connections is not None:
+            await self._own_connections.close()
 
     async def _finish(self) -> None:
         """Continues at once where a call had to leave work behind. If this fails, the next sweep does the work."""
@@ -399,30 +392,36 @@ class Room:
             with contextlib.suppress(QueueUnavailable):
                 await self.sweep()
 
-    async def _send_lineup(self, users: list[str]) -> list[State]:
-        return await self.opener.lined_up(users, self._line_up)
+    async def _send_lineup(self, lineups: list[Lineup]) -> list[State]:
+        return await self.opener.lined_up(lineups, self._line_up)
 
-    async def _send_invited(self, entries: list[tuple[str, Invitation]]) -> list[State]:
-        return await self.opener.lined_up(entries, self._line_up_invited)
-
-    async def _line_up(self, users: Sequence[str]) -> list[State]:
+    async def _line_up(self, lineups: Sequence[Lineup]) -> list[State]:
         # The answer must survive the loss of the master, if configured so: the ticket is stored nowhere but in the
         # line.
-        keys = (self.keys.lineups, self.keys.last_lineups, self.keys.draw)
-        return await self._states("lineup", users, extra_keys=keys, replication=self._replication)
-
-    async def _line_up_invited(self, entries: Sequence[tuple[str, Invitation]]) -> list[State]:
-        users = [part for user, given in entries for part in (user, given.uses, given.expires_at)]
-        keys = [self.keys.invitation(given.id) for _, given in entries]
-        reply = await self._run(
+        keys, arguments = invitations_of(self.keys, lineups)
+        return await self._states(
             "lineup",
-            *users,
-            size=len(entries),
+            [each.user for each in lineups],
+            self._lanes.wanted(each.lane for each in lineups),
+            arguments=arguments,
             extra_keys=(self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys),
             replication=self._replication,
         )
-        states = parse_states(self.name, parse_summary(reply[0]), reply[1:])
-        return with_salts(states, reply[1:], [user for user, _ in entries])
+
+    async def _send_arrivals(self, arrivals: list[Lineup]) -> list[State]:
+        return await self.opener.lined_up(arrivals, self._let_arrive)
+
+    async def _let_arrive(self, arrivals: Sequence[Lineup]) -> list[State]:
+        keys, arguments = invitations_of(self.keys, arrivals)
+        return await self._states(
+            "arrive",
+            [each.user for each in arrivals],
+            self._lanes.wanted(each.lane for each in arrivals),
+            "".join("1" if each.lines_up else "0" for each in arrivals),
+            arguments=arguments,
+            extra_keys=(self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys),
+            replication=self._replication and self._replication._replace(needed=_gave_places),
+        )
 
     async def _send_status(self, users: list[str]) -> list[State]:
         return await self._states("status", users, "1")
@@ -446,18 +445,20 @@ class Room:
         script: str,
         users: Sequence[str],
         *options: Argument,
+        arguments: Sequence[Argument] | None = None,
         link: str | None = None,
         extra_keys: Sequence[str] = (),
         replication: Replication | None = None,
     ) -> list[State]:
-        arguments = (*options, *users)
+        """What the script answers about ``users``. ``arguments``: what it gets in place of them, if that is more."""
+        given = (*options, *(users if arguments is None else arguments))
         reply = await self._run(
-            script, *arguments, size=len(users), link=link, extra_keys=extra_keys, replication=replication
+            script, *given, size=len(users), link=link, extra_keys=extra_keys, replication=replication
         )
         summary = parse_summary(reply[0])
         if summary.mode == "off":
             return [self._let_in()] * len(users)
-        states = parse_states(self.name, summary, reply[1:])
+        states = parse_states(self.name, summary, reply[1:], self.notices.current)
         return with_salts(states, reply[1:], users) if summary.opening is not None else states
 
     def _let_in(self) -> State:
@@ -480,7 +481,8 @@ class Room:
         if self._follow != "off" and script in _PROMOTING_SCRIPTS:
             # The first call checks for an older system. Before that no user may be promoted.
             await self.configure_once()
-        reply: list[Any] = await self._link(link or script).run(
+        reply: list[Any] = await self._lanes.run(
+            self._link(link or script),
             self._scripts[script],
             (*self.keys.common, *extra_keys),
             (*self._arguments(), *args),
@@ -525,15 +527,6 @@ class Room:
         if found is not None and found.isdigit() and int(found) > SCHEMA:
             raise NewerSchema(self.name, int(found), SCHEMA)
 
-    async def settings(self) -> dict[str, tuple[Value, str]]:
-        """Each setting of ``RoomRules``: the value in force, and who gave it (``operator``, ``file``, ``environment``,
-        ``default``). Raises QueueUnavailable."""
-        try:
-            stored = await self._link("statuses").call("HMGET", self.keys.settings, "rules", "operator_rules")
-        except ResponseError as error:
-            raise QueueUnavailable(f"Redis: {error}") from error
-        return self.limits.in_force(*stored)
-
     def _note_summary(self, summary: Summary) -> None:
         # Replies come over several connections, so an older one may come last.
         if summary.now < self._summary_at:
@@ -541,8 +534,10 @@ class Room:
         self._summary_at = summary.now
         if self.mode != summary.mode:
             log.info("room %s: the mode is now %s", self.name, summary.mode)
-        self._mode, self._duration = summary.mode, summary.duration
+        self._mode, self._duration, self._implicit = summary.mode, summary.duration, summary.implicit
+        self.people = summary.waiting + summary.parked + summary.registered + summary.allowed_in
         self._note_following(summary.following)
+        self.notices.heard(summary.notice_version)
 
     def _note_following(self, following: Following | None) -> None:
         before, self.following = self.following, following
@@ -566,16 +561,22 @@ class Room:
         return self._room_arguments
 
     def _link(self, purpose: str) -> RedisConnection:
-        """A separate connection for each kind of call, so that no call waits behind another kind; above all the
+        """Calls of one kind, by connections of their own, so that no call waits behind another kind; above all the
         gate."""
         link = self._links.get(purpose)
         if link is None:
-            link = self._links[purpose] = self._new_link()
+            link = self._links[purpose] = self._new_link(purpose)
         return link
 
 
 def _nothing() -> None:
     """No-op."""
+
+
+def _gave_places(reply: Sequence[Any]) -> bool:
+    """Whether a script has let in, lined up or registered users."""
+    summary = parse_summary(reply[0])
+    return summary.admitted + summary.lineups + summary.registrations > 0
 
 
 def channel(keys: RoomKeys, redis: Redis) -> str:
@@ -585,12 +586,6 @@ def channel(keys: RoomKeys, redis: Redis) -> str:
 
 def _room_arguments(channel: str, limits: ConfiguredLimits) -> tuple[Argument, ...]:
     return (channel, limits.capacity, round(limits.duration * 1000), limits.rules.as_text())
-
-
-def _sendable(user: str) -> str:
-    """Raises ValueError here, for one caller, where the id would otherwise make the whole batch fail."""
-    user.encode()
-    return user
 
 
 def _limits(summary: Summary) -> tuple[int, float]:

@@ -10,13 +10,20 @@ from functools import cache
 from importlib.resources import files
 
 NAMES = (
+    "arrive",
     "beacon",
     "beat",
     "configure",
+    "delist",
+    "desk_session",
+    "directory",
     "doors",
     "drain",
     "draw",
+    "enlist",
     "find",
+    "forget",
+    "front",
     "gate",
     "gather",
     "hold",
@@ -26,6 +33,7 @@ NAMES = (
     "lock",
     "move",
     "note",
+    "notice",
     "offer",
     "open",
     "presence",
@@ -33,9 +41,13 @@ NAMES = (
     "rate_limit",
     "redeem",
     "reopen",
+    "report",
     "reserve",
+    "retire",
+    "sessions",
     "signing_keys",
     "status",
+    "stock",
     "sweep",
     "unreserve",
     "visitor_secret",
@@ -43,6 +55,15 @@ NAMES = (
 
 _ROOM = "--- @include room\n"
 _INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
+_FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"(?<!-)--(?!- @(?:only if|end|all)\b).*")
+_SECTION = re.compile(r"^--- @only if ([^\n]+)\n(.*?)^--- @end\n", re.MULTILINE | re.DOTALL)
+_ALL = re.compile(r"^--- @all\n", re.MULTILINE)
+_CONSTANTS = re.compile(
+    r"^local ([A-Z_]+(?:, [A-Z_]+)*) = ((?:\d+|'\d+')(?:, (?:\d+|'\d+'))*)\n", re.MULTILINE
+)
+_STRING_OR_WORD = re.compile(r"'(?:\\.|[^'\\\n])*'|(?<![.\w])[A-Za-z_]\w*")
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +89,63 @@ def joined(source: str, paste: Callable[[re.Match[str]], str]) -> str:
     return _INCLUDE.sub(paste, head + room) + "return (function() " + _INCLUDE.sub(paste, rest) + "\nend)()\n"
 
 
+def without_unused(text: str) -> str:
+    """The text of a script without the functions that it got from its includes and does not use.
+
+    Each call of a script defines all of its functions anew, and an include serves several scripts. Comments go, too, so
+    that a function whose name is only written in one is not kept. A function begins and ends at the margin.
+    """
+    text = _COMMENT.sub("", text)
+    bodies = {match[1]: match[0] for match in _FUNCTION.finditer(text)}
+    used: set[str] = set()
+    new = set(_WORD.findall(_FUNCTION.sub("", text)))
+    if not _ALL.search(text):
+        # Conditional sections will use it.
+        new.add("skip")
+    while new:
+        used |= new
+        new = {word for name in new & bodies.keys() for word in _WORD.findall(bodies[name])} - used
+    return _FUNCTION.sub(lambda match: match[0] if match[1] in used else "", text)
+
+
+def with_conditions(text: str) -> str:
+    """The text of a script whose conditional sections define their functions only if their conditions hold.
+
+    A section begins with ``--- @only if CONDITION`` and ends with ``--- @end``, both at the margin. While the condition
+    does not hold, each function of the section is ``skip``, which returns nothing. So a room does not pay, with each
+    call, for definitions of features that it does not use. In a script with the line ``--- @all``, in which settings
+    change, all sections are as good as unconditional.
+    """
+    if _ALL.search(text):
+        return _ALL.sub("", _SECTION.sub(lambda match: match[2], text))
+
+    def conditional(match: re.Match[str]) -> str:
+        names = [found[1] for found in _FUNCTION.finditer(match[2])]
+        if not names:
+            return ""
+        body = _FUNCTION.sub(lambda found: found[0].removeprefix("local "), match[2])
+        skips = ", ".join(["skip"] * len(names))
+        return f"local {', '.join(names)} = {skips}\nif {match[1]} then\n{body}end\n"
+
+    return _SECTION.sub(conditional, text)
+
+
+def with_constants(text: str) -> str:
+    """The text of a script with its numbers in place of their names.
+
+    Such names are in capitals and get their values at the margin: ``local MINUTE = 60000``. Lua 5.1 has no constants: a
+    function that uses such a local costs as much to define as one that uses a variable.
+    """
+    values: dict[str, str] = {}
+
+    def note(match: re.Match[str]) -> str:
+        values.update(zip(match[1].split(", "), match[2].split(", "), strict=True))
+        return ""
+
+    text = _CONSTANTS.sub(note, text)
+    return _STRING_OR_WORD.sub(lambda match: values.get(match[0], match[0]), text)
+
+
 @cache
 def _source(path: str) -> str:
     return files("gateway").joinpath("lua_scripts", path).read_text(encoding="utf-8")
@@ -84,10 +162,15 @@ def load(name: str, includes: Mapping[str, str] | None = None) -> Script:
         given = (includes or {}).get(include)
         return given if given is not None else _source(f"includes/{include}.lua")
 
-    text = joined(_source(f"{name}.lua"), paste)
+    text = with_constants(with_conditions(without_unused(joined(_source(f"{name}.lua"), paste))))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def load_all(includes: Mapping[str, str] | None = None) -> Mapping[str, Script]:
-    """Every script by its name."""
-    return {name: load(name, includes) for name in NAMES}
+    """Every script by its name. Putting them together takes tens of milliseconds, so the usual ones are kept."""
+    return {name: load(name, includes) for name in NAMES} if includes else _usual()
+
+
+@cache
+def _usual() -> Mapping[str, Script]:
+    return {name: load(name) for name in NAMES}

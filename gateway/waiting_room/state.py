@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Any, Final, NamedTuple, Self, get_args
 
+from gateway.waiting_room.lanes import LaneNumbers, admission_order, parse_shares
+from gateway.waiting_room.notices import Notice
 from gateway.waiting_room.rules import Mode
 
 _MAX_CORRECTION: Final = 0.3
+_USERS_PER_THING: Final = 1.5
 _SOON_SECONDS: Final = 1.5
 """A moment that is nearer comes before the sweep after the next one."""
 _NEGLIGIBLE: Final = 1e-6  # below this share of users who give up, the logarithm is not needed
@@ -168,7 +171,9 @@ class Opening(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The room's numbers after a call, and what the call did; ``includes/summary.lua`` has the same order."""
+    """The room's numbers after a call, what the call did, and the numbers of features that not every room uses.
+
+    ``includes/summary.lua`` has the same order."""
 
     waiting: int
     allowed_in: int
@@ -184,6 +189,15 @@ class Summary(NamedTuple):
     """The call left work behind: the sweep is to be called at once."""
     now: float
     """Redis's time, in seconds since the epoch."""
+    ages: tuple[float, ...] | None
+    """Seconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
+    youngest. Empty while unknown or not needed; None from calls that did not read them."""
+    parked: int
+    """Users who keep a ticket but are absent."""
+    next_token: float
+    """Seconds until the rate allows the next admission from the line; 0: the rate is not in the way."""
+    lanes: tuple[LaneNumbers, ...]
+    """The lanes in their order, ``default`` last; empty if the room has none."""
     admitted: int
     promoted: int
     expired: int
@@ -203,18 +217,8 @@ class Summary(NamedTuple):
     stays: tuple[float, ...]
     """Seconds that each session lasted that this call ended or found ended, where known."""
 
-    ages: tuple[float, ...] | None
-    """Seconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
-    youngest. Empty while unknown or not needed; None from calls that did not read them."""
-
     following: Following | None = None
     """Set while an older system is followed: that system then sweeps and admits instead of the gateways."""
-
-    parked: int = 0
-    """Users who keep a ticket but are absent."""
-
-    next_token: float = 0.0
-    """Seconds until the rate allows the next admission from the line; 0: the rate is not in the way."""
 
     mode: Mode = "on"
     """What the gate does."""
@@ -224,6 +228,14 @@ class Summary(NamedTuple):
     doors: Doors = Doors(0)
     closed_until: int = 0
     """When a room that an operator has closed opens by itself, in epoch milliseconds; 0: no moment is set."""
+
+    implicit: bool = False
+    """The gate lines users up."""
+    stock: int | None = None
+    """How many things are left to sell; None: not known."""
+
+    notice_version: int = 0
+    """Changes with the room's notice; 0: there was none."""
 
     @property
     def paused_by_operator(self) -> bool:
@@ -247,11 +259,17 @@ class Summary(NamedTuple):
         return min((seconds for seconds in moments if seconds > 0), default=0.0)
 
     @property
+    def likely_up_to(self) -> float:
+        """The last position in line at which there will probably be something left: what is left would be enough for
+        half as many users again as there are things, since not every user buys. Users inside come before the line."""
+        return math.inf if self.stock is None else self.stock * _USERS_PER_THING + self.allowed_in
+
+    @property
     def admits_none(self) -> bool:
         """The room is paused or has no slots, so the length of a wait can't be estimated."""
         return self.paused or self.capacity == 0
 
-    def wait_at(self, position: int) -> float | None:
+    def wait_at(self, position: float) -> float | None:
         """Seconds until the user at ``position`` is admitted; None until something has been measured, and while the
         room admits no one.
 
@@ -261,14 +279,21 @@ class Summary(NamedTuple):
         """
         return self.waits_by_position()(position)
 
-    def waits_by_position(self) -> Callable[[int], float | None]:
+    def wait_for_newcomer(self) -> float | None:
+        """``wait_at`` of a user who joins the line now, in lane ``default`` if there are lanes."""
+        if not self.lanes:
+            return self.wait_at(self.waiting + 1)
+        number = len(self.lanes) - 1
+        return self.wait_at(admission_order(self.lanes[number].waiting + 1, number, self.lanes))
+
+    def waits_by_position(self) -> Callable[[float], float | None]:
         """``wait_at`` with the part that is the same for all users computed once: each stream needs it every few
         seconds."""
         rate, abandon_rate, inside, ages = self.rate, self.abandon_rate, self.allowed_in, self.ages
         if rate <= 0 or self.admits_none:
             return _unknown
 
-        def smooth(position: int) -> float:
+        def smooth(position: float) -> float:
             straight = position / rate
             thinning = abandon_rate * straight
             return straight if thinning < _NEGLIGIBLE else math.log1p(thinning) / abandon_rate
@@ -279,7 +304,7 @@ class Summary(NamedTuple):
         steps = len(ages) - 1
         steps_per_rank = steps / (inside - 1)
 
-        def stepped(position: int) -> float:
+        def stepped(position: float) -> float:
             straight = position / rate
             thinning = abandon_rate * straight
             wait = straight if thinning < _NEGLIGIBLE else math.log1p(thinning) / abandon_rate
@@ -296,7 +321,7 @@ class Summary(NamedTuple):
         return stepped
 
 
-def _unknown(position: int) -> None:
+def _unknown(position: float) -> None:
     """Always None: nothing has been measured."""
 
 
@@ -309,7 +334,7 @@ class State(NamedTuple):
     position: int
     """1 is next."""
     total: int
-    """How many users are waiting, this user included."""
+    """How many users are waiting in the same lane, this user included."""
     expires_in: float
     """Seconds left of the session; after too many lineups, until the user may line up again."""
     estimated_wait: float | None
@@ -334,6 +359,14 @@ class State(NamedTuple):
     """Of a user whom a lineup registered, or found registered, for a draw."""
     receipt: str = ""
     """The signed receipt of such a user."""
+    notice: Notice | None = None
+    """What operators tell all users of the room."""
+    unlikely: bool = False
+    """There will probably be nothing left when the user's turn comes."""
+    lane: str = ""
+    """In which lane the user waits or is registered; empty if the room has none."""
+    lined_up: bool = False
+    """The gated call that asked has just put the user in line."""
 
     @property
     def waiting(self) -> bool:
@@ -379,6 +412,8 @@ class State(NamedTuple):
 
 def parse_summary(reply: Sequence[Any]) -> Summary:
     """A script's summary as the Lua side wrote it."""
+    counts = reply[13] or _NO_COUNTS
+    features = reply[14] or _NO_FEATURES
     return Summary(
         waiting=reply[0],
         allowed_in=reply[1],
@@ -389,33 +424,47 @@ def parse_summary(reply: Sequence[Any]) -> Summary:
         abandon_rate=float(reply[6]),
         more=reply[7] == 1,
         now=reply[8] / 1000,
-        admitted=reply[9],
-        promoted=reply[10],
-        expired=reply[11],
-        evicted=reply[12],
-        left=reply[13],
-        removed=reply[14],
-        lineups=reply[15],
-        parkings=reply[16],
-        returns=reply[17],
-        lapsed=reply[18],
-        unclaimed=reply[19],
-        registrations=reply[20],
-        waits=tuple(ms / 1000 for ms in reply[21]),
-        stays=tuple(ms / 1000 for ms in reply[22]),
-        ages=None if reply[23] == 0 else tuple(ms / 1000 for ms in reply[23]),
-        following=_parse_following(reply[24]),
-        parked=reply[25],
-        next_token=reply[26] / 1000,
-        mode=_MODES[reply[27]],
-        opening=_parse_opening(reply[28]),
-        doors=Doors(reply[29]),
-        closed_until=reply[30],
+        ages=None if reply[9] == 0 else tuple(ms / 1000 for ms in reply[9]),
+        parked=reply[10],
+        next_token=reply[11] / 1000,
+        lanes=_parse_lanes(reply[12]),
+        admitted=counts[0],
+        promoted=counts[1],
+        expired=counts[2],
+        evicted=counts[3],
+        left=counts[4],
+        removed=counts[5],
+        lineups=counts[6],
+        parkings=counts[7],
+        returns=counts[8],
+        lapsed=counts[9],
+        unclaimed=counts[10],
+        registrations=counts[11],
+        waits=tuple(ms / 1000 for ms in counts[12]),
+        stays=tuple(ms / 1000 for ms in counts[13]),
+        following=_parse_following(features[0]),
+        mode=_MODES[features[1]],
+        opening=_parse_opening(features[2]),
+        doors=Doors(features[3]),
+        closed_until=features[4],
+        implicit=features[5] == 1,
+        stock=None if features[6] < 0 else features[6],
+        notice_version=features[7],
     )
 
 
-def _parse_opening(reply: Sequence[Any]) -> Opening | None:
-    if not reply:
+def _parse_lanes(reply: Sequence[Any] | int) -> tuple[LaneNumbers, ...]:
+    if isinstance(reply, int):
+        return ()
+    text, *waiting = reply
+    shares = parse_shares(text.decode() if isinstance(text, bytes) else text)
+    return tuple(
+        LaneNumbers(name, share, count) for (name, share), count in zip(shares, waiting, strict=True)
+    )
+
+
+def _parse_opening(reply: Sequence[Any] | int) -> Opening | None:
+    if isinstance(reply, int):
         return None
     phase, entrance, opens_at, closes_at, registered, due = reply
     names = [word.decode() if isinstance(word, bytes) else word for word in (phase, entrance)]
@@ -423,8 +472,8 @@ def _parse_opening(reply: Sequence[Any]) -> Opening | None:
     return Opening(known, names[1], opens_at, closes_at, registered, due / 1000)
 
 
-def _parse_following(reply: Sequence[Any]) -> Following | None:
-    if not reply:
+def _parse_following(reply: Sequence[Any] | int) -> Following | None:
+    if isinstance(reply, int):
         return None
     since, last_sign, sign, streams = reply
     word = sign.decode() if isinstance(sign, bytes) else sign
@@ -435,26 +484,55 @@ def _parse_following(reply: Sequence[Any]) -> Following | None:
 _Z_OF_NINE_IN_TEN: Final = 1.2816
 """The 90th percentile of the standard normal distribution."""
 
+_NO_COUNTS: Final = (*(0,) * 12, (), ())
+_NO_FEATURES: Final = (0, 0, 0, 0, 0, 0, -1, 0)
 _KINDS = tuple(StateKind)
 _PHASES = frozenset(Phase)
 _WITH_OPENING = frozenset({StateKind.REGISTERED, StateKind.CLOSED})
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 
-def parse_states(room: str, summary: Summary, answers: Sequence[Sequence[Any]]) -> list[State]:
-    """One state per answer; positions become estimates by the summary's rate."""
+def parse_states(
+    room: str, summary: Summary, answers: Sequence[Sequence[Any]], notice: Notice | None = None
+) -> list[State]:
+    """One state per answer; positions become estimates by the summary's rate. ``notice``: that of the room."""
     wait_at, paused = summary.waits_by_position(), summary.admits_none
+    likely_up_to = summary.likely_up_to
     # The measurement fades with the length of a session, see includes/summary.lua.
     measured = summary.rate * max(summary.duration, 30.0)
     states = []
     for code, ticket, position, total, left_ms, *rest in answers:
         kind = _KINDS[code]
-        estimate = wait_at(position) if kind is StateKind.WAITING else None
-        state = State(room, kind, ticket, position, total, left_ms / 1000, estimate, paused, measured)
+        order, estimate, lane = float(position), None, ""
+        if summary.lanes and kind is StateKind.WAITING:
+            number = rest.pop() - 1
+            order, lane = admission_order(position, number, summary.lanes), summary.lanes[number].name
+        elif summary.lanes and kind is StateKind.REGISTERED:
+            lane = summary.lanes[rest.pop() - 1].name
+        waits = kind is StateKind.WAITING
+        if waits:
+            estimate = wait_at(order)
+        state = State(
+            room,
+            kind,
+            ticket,
+            position,
+            total,
+            0.0 if waits else left_ms / 1000,
+            estimate,
+            paused,
+            measured,
+            lane=lane,
+            lined_up=waits and left_ms == 1,
+        )
+        if notice is not None:
+            state = state._replace(notice=notice)
         if rest and kind in _WITH_OPENING:
             state = state._replace(opens_at=rest[0], server_time=round(summary.now * 1000))
             if kind is StateKind.CLOSED:
                 state = state._replace(registers_at=sum(rest[1:2]))
+        elif order > likely_up_to:
+            state = state._replace(unlikely=True)
         elif rest:
             state = state._replace(claim_by=max(0, rest[0]), may_reopen=rest[0] < 0)
         states.append(state)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import aiocron
 
-from gateway.errors import QueueUnavailable
+from gateway.errors import NoSuchRoom, QueueUnavailable
 from gateway.waiting_room.redis.connection import RedisConnection
 from gateway.waiting_room.room import SCAN_PER_SECOND, Room
 from gateway.waiting_room.scripts import Script
@@ -119,6 +119,9 @@ class Sweeper:
         swept."""
         try:
             await self._sweep(room)
+        except NoSuchRoom:
+            # Another instance has found it idle. It does not run here for long.
+            return "ok"
         except QueueUnavailable as error:
             log.debug("room %s was not swept: %s", room.name, error.reason)
             return "failed"

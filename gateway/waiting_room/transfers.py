@@ -21,6 +21,8 @@ CONSONANTS: Final = "bcdfghjkmnpqrstvwxz"
 """Without l, which looks like 1 and I, and without y, which some read as a vowel."""
 LENGTH: Final = 8
 GOOD_SECONDS: Final = 600
+MAX_CODES: Final = 50_000
+"""Codes that Redis keeps at a time; one more ends the first one. With the longest paths they take 120 MB."""
 _ATTEMPTS: Final = 4
 """New codes that are tried, at most, if others have them already. Even the second is hardly ever needed."""
 
@@ -30,6 +32,14 @@ class Offer(NamedTuple):
 
     code: str
     seconds: float
+
+
+class Holder(NamedTuple):
+    """The visitor to whom a code belongs, by the key in rooms, and the ``path`` of this site from which the code was
+    asked for."""
+
+    visitor: str
+    path: str = "/"
 
 
 def new_code() -> str:
@@ -48,40 +58,42 @@ class TransferStore:
         *,
         observe: CallObserver = ignore_calls,
     ) -> None:
-        # One hash tag for all, because a call needs two of these keys.
+        # One hash tag for all, because a call needs several of these keys.
         self._beginning = f"{prefix}gw:{{transfers}}:"
         self._link = redis.link(observe, key=self._beginning)
         self._scripts = scripts
 
-    async def offer(self, room: str, visitor: str) -> Offer:
-        """A code for the visitor with this key; the former one, as long as it is good."""
+    async def offer(self, room: str, visitor: str, path: str = "/") -> Offer:
+        """A code for the visitor with this key; the former one, as long as it is good. ``path``: where the other device
+        is to go."""
         holder = f"{room}\n{visitor}"
+        kept = _written(room, Holder(visitor, path))
         for _ in range(_ATTEMPTS):
             code = new_code()
             reply = await self._link.run(
                 self._scripts["offer"],
-                (self._offered(holder), self._taken(code)),
-                (code, holder, GOOD_SECONDS * 1000),
+                (self._offered(holder), self._taken(code), f"{self._beginning}given"),
+                (code, kept, GOOD_SECONDS * 1000, MAX_CODES),
             )
             if reply[0]:
                 return Offer(reply[0].decode(), reply[1] / 1000)
         raise QueueUnavailable("no code is free")
 
-    async def holder(self, room: str, code: str) -> str | None:
-        """The key of the visitor of ``room`` to whom the code belongs; None if it is not good there. Does not use the
-        code."""
+    async def holder(self, room: str, code: str) -> Holder | None:
+        """The visitor of ``room`` to whom the code belongs; None if it is not good there. Does not use the code."""
         try:
             found = await self._link.call("GET", self._taken(code))
         except ResponseError as error:
             raise QueueUnavailable(f"Redis: {error}") from error
-        of_room, _, visitor = ("" if found is None else found.decode()).partition("\n")
-        return visitor if found is not None and of_room == room else None
+        if found is None:
+            return None
+        of_room, visitor, *path = found.decode().split("\n")
+        return Holder(visitor, *path[:1]) if of_room == room else None
 
-    async def redeem(self, room: str, code: str, visitor: str) -> bool:
-        """Uses the code, which belongs to the visitor with this key. Returns whether it was still good."""
-        holder = f"{room}\n{visitor}"
-        keys = (self._taken(code), self._offered(holder))
-        return bool(await self._link.run(self._scripts["redeem"], keys, (holder,)))
+    async def redeem(self, room: str, code: str, holder: Holder) -> bool:
+        """Uses the code, which belongs to ``holder``. Returns whether it was still good."""
+        keys = (self._taken(code), self._offered(f"{room}\n{holder.visitor}"))
+        return bool(await self._link.run(self._scripts["redeem"], keys, (_written(room, holder),)))
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -92,6 +104,11 @@ class TransferStore:
 
     def _offered(self, holder: str) -> str:
         return f"{self._beginning}of:{_hash(holder)}"
+
+
+def _written(room: str, holder: Holder) -> str:
+    """A holder as Redis has it. A former version writes no path, and so does this one for ``/``."""
+    return "\n".join((room, holder.visitor, *([] if holder.path == "/" else [holder.path])))
 
 
 def _hash(text: str) -> str:

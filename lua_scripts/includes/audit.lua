@@ -12,7 +12,7 @@ local function unsound_audit(audit, by)
   if (by or '') == '' then
     return bad_argument('by')
   end
-  return wrong_type(audit, 'stream')
+  return wrong_type(audit, 'XLEN')
 end
 
 -- order: {stream, operator, reason}; user and setting: '' for none.

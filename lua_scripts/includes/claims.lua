@@ -1,5 +1,5 @@
 -- Claim windows: a user promoted from the line must make a gated call within the time claim, or loses the slot. Needs
--- clock, room, parking and session.
+-- clock, room, lanes, parking and session.
 --
 -- A window begins with the promotion, and again when the gateway itself answers the first calls with 502, 503 or 504:
 -- see reopen.lua. While it runs, the score in claims is when it began. Once calls have passed the gate, the score is how
@@ -12,6 +12,7 @@
 -- Beyond so many calls a failure of one of them does not matter any more.
 local FIRST_CALLS = 8
 
+--- @only if rule.claim_ms > 0
 -- Whether windows count now.
 local function claiming()
   return rule.claim_ms > 0 and not following
@@ -46,20 +47,24 @@ local function lapse_if_over(user)
     -- The session ended before: it expires as any other.
     return false
   end
-  local ticket = number_within(redis.call('ZSCORE', tickets, user), 0, EXACT)
-  local once = number_within(redis.call('ZSCORE', missed, user), 0, EXACT)
-  local place = tonumber(redis.call('ZSCORE', line, user) or nil)
+  local ticket = number_within(redis.call('ZSCORE', tickets, user), -EXACT, EXACT)
+  local once = number_within(redis.call('ZSCORE', missed, user), -EXACT, EXACT)
+  local score, lane = place_of(user)
+  local place = tonumber(score or nil)
   local kept = ticket and ticket ~= once and rule.hold_ms > 0
   end_session(user, by - now)
-  done.lapsed = done.lapsed + 1
+  done.lapsed = (done.lapsed or 0) + 1
   if kept and place then
     ticket = math.min(ticket, place)
-    write('ZADD', line, as_ticket(ticket), user)
+    put_in_lane(lane, user, as_ticket(ticket))
     happened(user, 'RETURNED', ticket)
   elseif kept then
     park(user, as_ticket(ticket), 'UNCLAIMED')
+    if lanes then
+      assign_lane(user, lane.name)
+    end
   elseif not place then
-    done.unclaimed = done.unclaimed + 1
+    done.unclaimed = (done.unclaimed or 0) + 1
     happened(user, 'REMOVED', ticket, 'UNCLAIMED')
     tell('UNCLAIMED', { { user, as_ticket(ticket or 0) } })
   end
@@ -69,19 +74,22 @@ local function lapse_if_over(user)
   return true
 end
 
--- Ends the sessions of those of these users who did not claim their slots in time, before the users return to the line:
--- the next users get the slots.
-local function lapse_overdue(users)
-  if not claiming() or #users == 0 then
-    return
+-- Ends the sessions of the users in ARGV, from index first on, who did not claim their slots in time, before the users
+-- return to the line: the next users get the slots. Returns the scores of all these in claims; nil if any of them may have
+-- changed.
+local function lapse_overdue(first)
+  if not claiming() or #ARGV < first then
+    return nil
   end
-  local lapsed = false
-  for at, began in ipairs(redis.call('ZMSCORE', claims, unpack(users))) do
+  local lapsed, scores = nil, redis.call('ZMSCORE', claims, unpack(ARGV, first))
+  for at, began in ipairs(scores) do
     if began and tonumber(began) > 0 then
-      lapsed = lapse_if_over(users[at]) or lapsed
+      lapsed = lapse_if_over(ARGV[first + at - 1]) or lapsed or false
     end
   end
   if lapsed then
     promote()
   end
+  return lapsed == nil and scores or nil
 end
+--- @end

@@ -1,6 +1,7 @@
 -- The close of a pre-queue: from then on the users who take part, and their tickets, are fixed. Needs clock, room,
 -- tickets and opening.
 
+--- @only if rule.opening
 -- Closes the pre-queue if it is time. If opens_at is 0 it is time at once: an operator has opened the room. If it is
 -- missing, the room goes on gathering until there is a moment again: an instance with a route file of earlier, or the end
 -- of an operator's value, must open no sale.
@@ -15,3 +16,4 @@ local function close_if_due()
   write('SET', counter, as_ticket(opening.base + opening.size))
   write_opening()
 end
+--- @end

@@ -1,4 +1,4 @@
--- The doors of a room: closed, sold out, being emptied. Needs clock, room, history, tickets, place, opening,
+-- The doors of a room: closed, sold out, being emptied. Needs clock, room, lanes, history, tickets, place, opening,
 -- parking and session.
 --
 -- The hash settings holds what operators have said, see read_doors in includes/room.lua. When the line ends, users lose
@@ -36,7 +36,7 @@ local function end_place(user)
   end
   local ticket = leave_line(user)
   if ticket then
-    forget_missed(user)
+    forget_place(user)
     happened(user, 'REMOVED', ticket, rule.sold_out and 'SOLD_OUT' or 'OPERATOR')
   end
   return ticket and { user, ticket } or nil
@@ -49,6 +49,13 @@ local function end_places(most)
     return 0
   end
   local users = redis.call('ZRANGEBYSCORE', line, '-inf', as_ticket(rule.emptying), 'LIMIT', 0, most)
+  for nth = 1, lanes and #lanes - 1 or 0 do
+    local more = redis.call(
+      'ZRANGEBYSCORE', lanes[nth].key, '-inf', as_ticket(rule.emptying), 'LIMIT', 0, most - #users)
+    for _, user in ipairs(more) do
+      users[#users + 1] = user
+    end
+  end
   if parked_count > 0 and #users < most then
     local kept = redis.call('ZRANGEBYSCORE', parked, '-inf', as_ticket(rule.emptied_at), 'LIMIT', 0, most - #users)
     for _, user in ipairs(kept) do
@@ -67,7 +74,7 @@ local function end_places(most)
     people[#people + 1] = end_place(user)
   end
   waiting_before = waiting_before - (waiting_then - waiting)
-  done.removed = done.removed + #people
+  done.removed = (done.removed or 0) + #people
   if rule.sold_out then
     tell('SOLD_OUT', people)
   else

@@ -1,10 +1,11 @@
 -- What happened to each user: an entry for every change of a user's state. Needs clock and room.
 --
 -- The hash history holds the entries of a user as one text, the oldest first. An entry is '19ac3f1e2b4.11 PARKED ABSENT,':
--- epoch millisecond and ticket, both hexadecimal (ticket 0: none), what happened, and why, if there is more than one
+-- epoch millisecond and ticket, both hexadecimal (ticket 0: none; -1: minus one), what happened, and why, if there is more than one
 -- reason. It ends with a semicolon if the user has neither slot nor place any more. gateway/waiting_room/history.py has
 -- the same words. The entries of a call are written at its end, for all users at once.
 
+--- @only if rule.history_ms > 0
 -- The new entries by user, and these users in the order in which they came. concerned.moment: now, hexadecimal.
 local entries, concerned = {}, {}
 
@@ -19,7 +20,8 @@ local function happened(user, what, ticket, why)
     concerned[#concerned + 1] = user
     concerned.moment = concerned.moment or string.format('%x.', now)
   end
-  local number = ticket and string.format('%x ', as_ticket(ticket)) or '0 '
+  local value = ticket and tonumber(as_ticket(ticket)) or 0
+  local number = string.format(value < 0 and '-%x ' or '%x ', math.abs(value))
   local last = (what == 'EXPIRED' or what == 'LEFT' or what == 'REMOVED') and ';' or ','
   entries[user] = before .. concerned.moment .. number .. what .. (why and ' ' .. why or '') .. last
 end
@@ -58,3 +60,4 @@ local function keep_history()
     redis.call('ZREM', ended, unpack(anew))
   end
 end
+--- @end

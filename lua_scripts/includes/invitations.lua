@@ -1,4 +1,4 @@
--- Invitations: they let users line up who are not eligible, see lineup.lua. Needs clock, room, opening, parking, session,
+-- Invitations: they let users line up who are not eligible, see lineup.lua. Needs clock, room, lanes, opening, parking, session,
 -- claims and promote.
 --
 -- An invitation is a key of its own, a string: how often it has been used. The key ends with the invitation, so Redis holds
@@ -10,7 +10,7 @@ local function has_place(user)
     promote()
   end
   local left = session_left(user)
-  local place = redis.call('ZSCORE', line, user)
+  local place = place_of(user)
   return left and left > 0 or place or redis.call('ZSCORE', parked, user)
     or (rule.opening and is_registered(user, place))
 end

@@ -5,9 +5,10 @@
 -- of them}. The sweep removes users from both. The keys expire, so that nothing stays once the setting is 0.
 local MINUTE = 60000
 
+--- @only if rule.lineups > 0
 -- The error reply if a key of the log holds another type, else nil.
 local function unsound_log(log)
-  return rule.lineups > 0 and (wrong_type(log[1], 'hash') or wrong_type(log[2], 'zset')) or nil
+  return rule.lineups > 0 and (wrong_type(log[1], 'HLEN') or wrong_type(log[2], 'ZCARD')) or nil
 end
 
 -- The user's lineups of the last minute. A moment in the future counts for nothing.
@@ -59,3 +60,4 @@ local function forget_lineups(log)
   end
   return #users
 end
+--- @end

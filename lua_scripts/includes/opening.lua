@@ -1,4 +1,4 @@
--- Registered users: gathered before the opening, without a place. Needs clock, room and place.
+-- Registered users: gathered before the opening, without a place. Needs clock, room, lanes and place.
 --
 -- The pre-queue gathers from opens_at - prequeue on. A gateway begins it, see gather.lua. At opens_at the first call that
 -- notices closes it, see includes/closing.lua. A gateway then computes the order, see rank.lua, and places the users in
@@ -11,6 +11,7 @@
 -- Users that one pre-queue holds; a published draw has no more entries.
 local MOST_REGISTERED = 2000000
 
+--- @only if timed
 -- What a lineup of a user without a place comes to: 'open': a place; 'gather': a registration; 'closed': nothing.
 local function entrance()
   local opening = rule.opening
@@ -52,11 +53,13 @@ local function withdraw(user)
   end
   if opening.phase == 'gathering' then
     redis.call('ZREM', rule.registered, user)
+    count_registered(user, -1)
   else
-    local place = tonumber(redis.call('ZSCORE', line, user) or nil)
+    local place = tonumber(place_of(user) or nil)
     write('ZADD', rule.registered, 'XX', tonumber(number) + 0.5, user)
     if not (place and place > opening.base and place <= opening.base + opening.placed) then
       opening.gone = opening.gone + 1
+      count_registered(user, -1)
       write_opening()
     end
   end
@@ -77,7 +80,8 @@ local function is_registered(user, place)
   return true
 end
 
-local function registration(salt_key)
+local function registration(user, salt_key)
   local opens_at = rule.opening.phase == 'gathering' and rule.opens_at or rule.opening.value
-  return answer_registered(registered_count(), opens_at, salt_key)
+  return answer_registered(user, registered_count(), opens_at, salt_key)
 end
+--- @end

@@ -1,9 +1,10 @@
 -- Parked users: in line, but absent. They keep their tickets, and are in none of the keys that older systems know. Needs
--- clock, room, history, tickets and place.
+-- clock, room, lanes, history, tickets and place.
 --
 -- An older system, or an instance of an earlier version, may line a parked user up again, or admit that user. Then the
 -- user is in two keys until a call or the sweep finds it: a session wins over both, and of two tickets the lower counts.
 
+--- @only if parked_count > 0 or rule.claim_ms > 0
 -- Takes a ticket out of the keys of parked users. Returns it as a number; nil if the user is not parked, or if the
 -- ticket is unusable.
 local function unpark(user)
@@ -11,7 +12,7 @@ local function unpark(user)
     return nil
   end
   parked_count = parked_count - 1
-  local ticket = number_within(redis.call('ZSCORE', tickets, user), 0, EXACT)
+  local ticket = number_within(redis.call('ZSCORE', tickets, user), 1 - SOUND_BELOW, SOUND_BELOW - 1)
   redis.call('ZREM', tickets, user)
   return ticket
 end
@@ -24,7 +25,7 @@ local function park(user, ticket, why)
   write('ZADD', parked, now, user)
   write('ZADD', tickets, ticket, user)
   parked_count = parked_count + 1
-  done.parkings = done.parkings + 1
+  done.parkings = (done.parkings or 0) + 1
   happened(user, 'PARKED', ticket, why)
 end
 
@@ -36,19 +37,18 @@ local function come_back(user)
   if parked_count == before then
     return false
   end
-  local place = redis.call('ZSCORE', line, user)
+  local place, lane = place_of(user)
   if not ticket then
     ticket = place and tonumber(place) or highest_ticket() + 1
     write('SET', counter, as_ticket(math.max(ticket, highest_ticket())))
   end
   if place then
     ticket = math.min(ticket, tonumber(place))
-  else
-    waiting = waiting + 1
   end
-  write('ZADD', line, as_ticket(ticket), user)
+  put_in_lane(lane, user, as_ticket(ticket))
   sighted(user)
-  done.returns = done.returns + 1
+  done.returns = (done.returns or 0) + 1
   happened(user, 'RETURNED', ticket)
   return true
 end
+--- @end

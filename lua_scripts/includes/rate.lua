@@ -4,6 +4,7 @@
 -- The hash pace holds it: tokens, and tokens_at (ms), when that was counted. Tokens are counted in parts of which even
 -- the lowest rate refills a whole number each millisecond, so that nothing is lost by rounding.
 
+--- @only if rule.refill
 -- The tokens' parts now; nil before the first look, which only calls that could admit a user need.
 local parts
 local changed = false
@@ -21,7 +22,7 @@ local function tokens_left()
     changed = at ~= nil and at > now
     parts = counted and at and math.min(most, counted + math.max(0, now - at) * rule.refill) or most
   end
-  return math.floor(parts / TOKEN_PARTS)
+  return math.max(0, math.floor(parts / TOKEN_PARTS))
 end
 
 -- Takes tokens for so many admissions.
@@ -33,14 +34,10 @@ local function spend(count)
   end
 end
 
-local function write_tokens()
-  write('HSET', pace, 'tokens', string.format('%.0f', math.max(0, parts)), 'tokens_at', string.format('%.0f', now))
-end
-
 -- Called once at the end of a script.
 local function keep_tokens()
   if changed then
-    write_tokens()
+    write('HSET', pace, 'tokens', string.format('%.0f', math.max(0, parts)), 'tokens_at', string.format('%.0f', now))
   end
 end
 
@@ -55,8 +52,7 @@ local function change_rate(put_in_force)
     redis.call('HDEL', pace, 'tokens', 'tokens_at')
     parts, changed = nil, false
   elseif before and rule.refill ~= before then
-    parts = math.min(parts, math.max(TOKEN_PARTS, rule.refill * 1000))
-    write_tokens()
+    parts, changed = math.min(parts, math.max(TOKEN_PARTS, rule.refill * 1000)), true
   end
 end
 
@@ -67,3 +63,4 @@ local function next_token()
   end
   return math.ceil((TOKEN_PARTS - parts) / rule.refill)
 end
+--- @end

@@ -9,7 +9,9 @@
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
 -- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
 -- KEYS[8]  pace      hash    how fast the line moves: admissions, slot_ms, departures, waited_ms, at, rate,
---                            abandon_rate, still_ms (and what rate.lua adds)
+--                            abandon_rate, still_ms (and what rate.lua adds); wait:<class>: how many users admitted
+--                            from the line had waited so long, ever, see summary.lua; error:<class>: how
+--                            many streams' first estimates were so far off, ever, see beat.lua
 -- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
 -- KEYS[10] since     zset    user -> epoch millisecond of the admission, of users allowed in; not from older systems
 -- KEYS[11] marks     zset    epoch millisecond -> the highest ticket then, about one per second of the line
@@ -22,16 +24,17 @@
 -- KEYS[17] ended     zset    user -> epoch millisecond at which slot or place ended, of users in history without either
 -- KEYS[18] registered  zset  user -> number of the registration; users in a pre-queue, see includes/opening.lua
 -- ARGV[1]  channel           the pub/sub channel of the events
--- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit
+-- ARGV[2]  default_capacity  slots; used, and then written, if Redis holds no usable limit. With a + before it, the room
+--                            must have been made by configure.lua
 -- ARGV[3]  default_duration  milliseconds; likewise
 -- ARGV[4]  default_rules     the other settings, as text; likewise. See rules_of
 --
 -- Fails before the first write if a key holds another type ('WRONGTYPE_KEY <key>') or an argument is unusable
--- ('BAD_ARGUMENT <name>').
+-- ('BAD_ARGUMENT <name>'). If the room must have been made and has not been: 'NO_SUCH_ROOM'.
 local line, inside, counter, settings, activity, absent, streams, pace, tally, since, marks, parked, tickets =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local claims, missed, history, ended, registered = KEYS[14], KEYS[15], KEYS[16], KEYS[17], KEYS[18]
-local channel, default_capacity, default_duration, default_rules = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local channel, default_capacity, default_duration, default_rules = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 -- The number of the form in which a room's keys are. Redis keeps it in settings. An instance that knows only a lower
 -- number must not start; see configure.lua.
@@ -40,6 +43,11 @@ local SCHEMA = 2
 -- One call removes at most so many slots or places, and admits at most so many users: this bounds how long Redis is
 -- blocked.
 local MOST = 256
+
+-- In place of the functions of a feature that the room does not use. A section of an include that begins with
+-- '--- @only if' and ends with '--- @end' defines its functions only if that holds; see gateway/waiting_room/scripts.py.
+local function skip()
+end
 
 local function bad_argument(name)
   return redis.error_reply('BAD_ARGUMENT ' .. name)
@@ -63,30 +71,33 @@ local function failed_read(key, reply)
   return string.find(reply.err, 'WRONGTYPE', 1, true) and redis.error_reply('WRONGTYPE_KEY ' .. key) or reply
 end
 
--- Reading a size is cheaper than reading a type: Redis makes no table for a number.
-local SIZE_OF = { zset = 'ZCARD', hash = 'HLEN', string = 'STRLEN', set = 'SCARD', stream = 'XLEN' }
-
--- The error reply if a key holds another type than it should, else nil.
-local function wrong_type(key, expected)
-  return failed_read(key, redis.pcall(SIZE_OF[expected], key))
+-- The error reply if a key holds another type than it should, else nil. size: the command that returns the size of a key of
+-- that type. Reading a size is cheaper than reading a type: Redis makes no table for a number.
+local function wrong_type(key, size)
+  return failed_read(key, redis.pcall(size, key))
 end
 
 -- The numbers that every call needs. Reading them checks the types of their keys, too.
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
 local stored_limits = redis.pcall('HMGET', settings,
-  'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'opening', 'doors')
+  'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'opening', 'doors', 'stock',
+  'notice_version')
 local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
 
 do
   local wrong = failed_read(line, waiting) or failed_read(inside, held) or failed_read(parked, parked_count)
     or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
-    or wrong_type(counter, 'string') or wrong_type(activity, 'zset') or wrong_type(absent, 'zset')
-    or wrong_type(streams, 'hash')
-    or wrong_type(tally, 'hash') or wrong_type(since, 'zset') or wrong_type(marks, 'zset')
+    or wrong_type(counter, 'STRLEN') or wrong_type(activity, 'ZCARD') or wrong_type(absent, 'ZCARD')
+    or wrong_type(streams, 'HLEN')
+    or wrong_type(tally, 'HLEN') or wrong_type(since, 'ZCARD') or wrong_type(marks, 'ZCARD')
   if wrong then
     return wrong
   end
+end
+
+if string.sub(default_capacity, 1, 1) == '+' and not stored_limits[1] then
+  return redis.error_reply('NO_SUCH_ROOM')
 end
 
 -- A write that may need memory. At maxmemory Redis refuses such a write only if it is the first one of a script. So a
@@ -103,7 +114,7 @@ end
 
 -- Whether Redis is at maxmemory. Tested before the first write, by a write that changes nothing.
 local function out_of_memory()
-  local reply = redis.pcall('SETRANGE', counter, 0, '')
+  local reply = redis.pcall('SETRANGE', counter, '0', '')
   return type(reply) == 'table' and string.find(reply.err, 'OOM', 1, true) ~= nil
 end
 
@@ -151,14 +162,17 @@ local rules = stored_limits[5] or default_rules
 --   rate  admissions never exceed it, as 120/m; per s, m or h; off: no limit; off unless given
 --   history  what happened to a user is kept for so long after the end; 0: not at all; 3,600,000 unless given
 --   relineup  what lining up again does to a waiting user: back, to the end of the line, or keep; back unless given
+--   lineup  explicit: the gate refuses users without a place; implicit: it lines them up; explicit unless given
 --   max_waiting  with so many users in line, parked and registered no other user joins the line; 0: no bound; 0 unless given
 --   lineups_per_minute  a user lines up so often in any 60 s; 0: no bound; 0 unless given
 --   mode  on; off: the instances let everyone in without asking; observe: the gate lets everyone pass; on unless given
 --   opens_at  before this moment (epoch ms) the room takes no lineups; 0: none; 0 unless given
 --   closes_at  from this moment on it takes none, unless opens_at is later; 0: none; 0 unless given
 --   prequeue  so long before opens_at the room begins to register users; 0: it does not; 0 unless given
+--   lanes  the lanes other than default, with their shares, see includes/lanes.lua; none unless given
 local function rules_of(text)
-  local found = {}
+  -- Made with room for four, which is cheaper than letting it grow.
+  local found = { a = nil, b = nil, c = nil, d = nil }
   for name, value in string.gmatch(text, '([%w_]+)=(%S+)') do
     found[name] = value
   end
@@ -167,37 +181,45 @@ end
 
 -- The settings of the rules in force: absent_ms, hold_ms, max_session, claim_ms and history_ms, in milliseconds; refill: the
 -- parts of a token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
--- max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
+-- implicit: whether lineup is; max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
 -- milliseconds that a session lasts if the user makes no gated call, from the admission on; opens_at, closes_at and
 -- prequeue, in milliseconds; without_moment: opens_at is not given, not even as 0. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
 -- under_way: its users are being put in line, see includes/opening.lua.
-local rule = { registered = registered }
-local TOKEN_PARTS, PARTS_PER_MS = 3600000, { s = 3600, m = 60, h = 1 }
-local MOST_LINEUPS, MODES = 1000, { off = 1, observe = 2 }
+-- The table is made with room for all of them at once, which is cheaper than letting it grow.
+local rule = {
+  registered = registered, history_ms = 3600000, absent_ms = 60000, hold_ms = 1800000, max_session = 0, claim_ms = 0,
+  opens_at = 0, closes_at = 0, prequeue = 0, without_moment = true, keeps_place = false, implicit = false, max_waiting = 0,
+  lineups = 0, mode = 0, whole_session = duration,
+}
+local TOKEN_PARTS, MOST_LINEUPS = 3600000, 1000
 
 local function read_rules()
-  rule.history_ms = 3600000
-  rule.absent_ms, rule.hold_ms, rule.max_session, rule.claim_ms = 60000, 1800000, 0, 0
-  rule.refill, rule.opens_at, rule.closes_at, rule.prequeue = nil, 0, 0, 0
-  rule.without_moment = true
-  rule.keeps_place, rule.max_waiting, rule.lineups, rule.mode = false, 0, 0, 0
-  if rules ~= '' then
-    local given = rules_of(rules)
-    rule.absent_ms, rule.hold_ms = limit(given.absent, 0) or rule.absent_ms, limit(given.hold, 0) or rule.hold_ms
-    rule.max_session = limit(given.max_session, 0) or rule.max_session
-    rule.claim_ms = limit(given.claim, 0) or rule.claim_ms
-    rule.history_ms = limit(given.history, 0) or rule.history_ms
-    rule.opens_at, rule.closes_at = limit(given.opens_at, 0) or 0, limit(given.closes_at, 0) or 0
-    rule.prequeue, rule.without_moment = limit(given.prequeue, 0) or 0, not limit(given.opens_at, 0)
-    local count, unit = string.match(given.rate or '', '^([1-9]%d*)/([smh])$')
-    rule.refill = count and #count <= 7 and tonumber(count) * PARTS_PER_MS[unit] or nil
-    rule.keeps_place, rule.mode = given.relineup == 'keep', MODES[given.mode or ''] or 0
-    rule.max_waiting = limit(given.max_waiting, 0) or 0
-    rule.lineups = math.min(limit(given.lineups_per_minute, 0) or 0, MOST_LINEUPS)
+  local given = rules_of(rules)
+  local function number_of(name, otherwise)
+    return given[name] and limit(given[name], 0) or otherwise
   end
+  rule.history_ms = number_of('history', 3600000)
+  rule.absent_ms, rule.hold_ms = number_of('absent', 60000), number_of('hold', 1800000)
+  rule.max_session, rule.claim_ms = number_of('max_session', 0), number_of('claim', 0)
+  rule.opens_at, rule.closes_at = number_of('opens_at', 0), number_of('closes_at', 0)
+  rule.prequeue, rule.without_moment = number_of('prequeue', 0), not number_of('opens_at')
+  rule.lanes = given.lanes
+  if given.rate then
+    local count, unit = string.match(given.rate, '^([1-9]%d*)/([smh])$')
+    -- A text that is no rate sets none.
+    rule.refill = count and #count <= 7 and tonumber(count) * (unit == 's' and 3600 or unit == 'm' and 60 or 1) or nil
+  else
+    rule.refill = nil
+  end
+  rule.keeps_place, rule.implicit = given.relineup == 'keep', given.lineup == 'implicit'
+  rule.max_waiting = number_of('max_waiting', 0)
+  rule.mode = given.mode == 'off' and 1 or given.mode == 'observe' and 2 or 0
+  rule.lineups = math.min(number_of('lineups_per_minute', 0), MOST_LINEUPS)
   rule.whole_session = rule.max_session > 0 and math.min(duration, rule.max_session) or duration
 end
-read_rules()
+if rules ~= '' then
+  read_rules()
+end
 
 -- The record of the opening, as text in settings: its phase, the moment opens_at (ms) that it is for, base and size (the
 -- registered users get the tickets base + 1 to base + size), how many of them were placed, and how many others left after
@@ -219,18 +241,23 @@ if stored_limits[6] then
   end
 end
 
--- The error reply if a key that only parking and claim windows use holds another type, else nil.
-local function wrong_type_of_kept()
-  return wrong_type(tickets, 'zset') or wrong_type(claims, 'zset') or wrong_type(missed, 'zset')
+--- @only if parked_count > 0 or rule.claim_ms > 0
+-- The error reply if a key that only parking and claim windows use holds another type, else nil. all: also those that only
+-- claim windows use.
+local function wrong_type_of_kept(all)
+  return wrong_type(tickets, 'ZCARD') or all and (wrong_type(claims, 'ZCARD') or wrong_type(missed, 'ZCARD')) or nil
 end
+--- @end
 
+--- @only if rule.history_ms > 0
 local function wrong_type_of_history()
-  return wrong_type(history, 'hash') or wrong_type(ended, 'zset')
+  return wrong_type(history, 'HLEN') or wrong_type(ended, 'ZCARD')
 end
+--- @end
 
 -- A script that may park users, or put settings in force, checks these keys in any case.
 do
-  local wrong = (parked_count > 0 or rule.claim_ms > 0) and wrong_type_of_kept()
+  local wrong = (parked_count > 0 or rule.claim_ms > 0) and wrong_type_of_kept(rule.claim_ms > 0)
     or rule.history_ms > 0 and wrong_type_of_history()
   if wrong then
     return wrong
@@ -239,12 +266,13 @@ end
 
 -- Likewise for what only a pre-queue uses.
 if rule.opening or rule.prequeue > 0 then
-  local wrong = wrong_type(registered, 'zset')
+  local wrong = wrong_type(registered, 'ZCARD')
   if wrong then
     return wrong
   end
 end
 
+--- @only if not stored_limits[5]
 -- Puts settings in force. A schema number never falls: an instance of this version may run beside a later one.
 local function write_rules(text)
   rules = text
@@ -254,7 +282,9 @@ local function write_rules(text)
     write('HSET', settings, 'schema', SCHEMA)
   end
 end
+--- @end
 
+--- @only if stored_limits[7]
 -- What operators have said of a room's doors, as text in settings, in the form of the rules; no text: they are open.
 -- closed: if 1, users without a place can't line up; until: the moment (ms) from which on they can again, if there is one;
 -- sold_out: if 1, users outside lose their places, and get none; emptying, emptied_at, emptied_number: users in line with a
@@ -271,26 +301,36 @@ local function read_doors(text)
   rule.emptied_number = rule.sold_out and EXACT or limit(given.emptied_number, 0) or 0
   paused = stored_limits[3] == '1' or rule.under_way or rule.emptying ~= nil
 end
+--- @end
 if stored_limits[7] then
   read_doors(stored_limits[7])
 end
 
-local waiting_before, held_before, capacity_before = waiting, held, capacity
-
--- Whether the next user in line has an open stream at a gateway, so that the gateway can notify the user.
-local function next_can_be_told()
-  local head = redis.call('ZRANGE', line, 0, 0)
-  return head[1] and redis.call('HEXISTS', streams, head[1]) == 1 or false
+--- @only if stored_limits[8]
+-- How many things are left to sell, as the last writer said: an operator, or a service of a gated call. In settings as text,
+-- with who that was: '37 service'.
+local function read_stock(text)
+  rule.stock = limit(string.match(text or '', '^%d+'), 0)
 end
+--- @end
+if stored_limits[8] then
+  read_stock(stored_limits[8])
+end
+
+-- Whether it matters when a user lines up.
+local timed = rule.opening or rule.opens_at + rule.closes_at > 0
+
+-- A number that changes with what operators tell all users, see notice.lua; nil if there was never anything.
+rule.notice = stored_limits[9] and limit(stored_limits[9], 0)
+
+local waiting_before, held_before, capacity_before = waiting, held, capacity
 
 -- Whether an estimate may be shown. The gate shows none to users who pass, so it need not read how old sessions are.
 local estimates = true
 
--- What this call did, by the names of the totals in tally.
-local done = {
-  admitted = 0, promoted = 0, expired = 0, evicted = 0, left = 0, removed = 0, lineups = 0, parkings = 0, returns = 0,
-  lapsed = 0, unclaimed = 0, registrations = 0,
-}
+-- What this call did, by the names of the totals in tally: admitted, promoted, expired, evicted, left, removed, lineups,
+-- parkings, returns, lapsed, unclaimed, registrations. What is missing counts as 0.
+local done = {}
 
 -- How long users admitted from the line had waited, and how long sessions ended by this call had lasted, in
 -- milliseconds, where known.
@@ -298,10 +338,10 @@ local waits, stays = {}, {}
 
 -- A score of the line as the ticket that answers and events show.
 local function as_ticket(score)
-  return string.format('%.0f', math.max(0, math.min(tonumber(score), EXACT)))
+  return string.format('%.0f', math.max(-EXACT, math.min(tonumber(score), EXACT)))
 end
 
--- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, SOLD_OUT, OPERATOR or MOVED; people: list of
+-- Publish to every instance. event is ADMITTED, LEFT, ABSENT, UNCLAIMED, SOLD_OUT, OPERATOR, MOVED or FRONT; people: list of
 -- {user, ticket as text}; left: milliseconds that remain of the sessions of users admitted, a whole session unless given;
 -- claim_by: until when (ms) they must claim the slot, if they must.
 local function tell(event, people, left, claim_by)

@@ -1,4 +1,4 @@
--- Sessions: which users are allowed in, and since when. Needs clock, room, history, opening and parking.
+-- Sessions: which users are allowed in, and since when. Needs clock, room, lanes, history, opening and parking.
 
 -- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
 -- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins
@@ -24,6 +24,7 @@ local function last_activity(user, second, indexed)
   return last
 end
 
+--- @only if rule.max_session > 0
 -- When a user's session began, if sessions may not last longer than max_session; else nil. A session that another system
 -- began counts from now on. The user must be in the hash.
 local function began_at(user)
@@ -37,6 +38,7 @@ local function began_at(user)
   end
   return began
 end
+--- @end
 
 -- Milliseconds left of a session by its last activity and, if there is an absolute end, by when it began; 0 or less: it
 -- has expired. While an older system is followed, a session lasts until that system's sweep ends it. Only a session given
@@ -74,10 +76,11 @@ local function begin_session(user)
   write('ZADD', activity, now, user)
   write('ZADD', since, now, user)
   held = held + 1
-  done.admitted = done.admitted + 1
+  done.admitted = (done.admitted or 0) + 1
   happened(user, 'ADMITTED')
 end
 
+--- @only if rule.claim_ms > 0
 -- The user no longer has to claim a slot, see includes/claims.lua. A parked user keeps the ticket.
 local function close_window(user)
   if rule.claim_ms == 0 then
@@ -85,9 +88,13 @@ local function close_window(user)
   end
   if redis.call('ZREM', claims, user) == 1 and not redis.call('ZSCORE', parked, user) then
     redis.call('ZREM', tickets, user)
+    if lanes and not place_of(user) then
+      leave_lane(user)
+    end
   end
   redis.call('ZREM', missed, user)
 end
+--- @end
 
 -- left: milliseconds that were left of the session. An expired session ended when it expired, not when that was found.
 local function end_session(user, left)
@@ -111,24 +118,31 @@ end
 -- Removes a user from the line, also a parked or a registered one. Returns the ticket as text, which is '0' for a
 -- registered user, or nil if the user was none of these.
 local function leave_line(user)
-  local score = redis.call('ZSCORE', line, user)
+  local score = place_of(user)
   local parked_before = parked_count
   local kept = unpark(user)
   local gathered = rule.opening and withdraw(user)
   if score then
-    redis.call('ZREM', line, user)
+    take_out(user)
     redis.call('ZREM', absent, user)
-    waiting = waiting - 1
     return as_ticket(kept and math.min(kept, tonumber(score)) or score)
   end
   return (parked_count < parked_before or gathered) and as_ticket(kept or 0) or nil
 end
 
+--- @only if rule.claim_ms > 0
 -- A user who has left the line, or has a new ticket, has not missed a window for it.
 local function forget_missed(user)
   if rule.claim_ms > 0 then
     redis.call('ZREM', missed, user)
   end
+end
+--- @end
+
+-- The user has lost the place for good.
+local function forget_place(user)
+  forget_missed(user)
+  leave_lane(user)
 end
 
 -- A user in both line and hash is allowed in: removes the line entry and notifies the user's streams.
@@ -136,8 +150,9 @@ end
 local function settle(user, left)
   local ticket = leave_line(user)
   if ticket then
-    done.promoted = done.promoted + 1
+    done.promoted = (done.promoted or 0) + 1
     happened(user, 'PROMOTED', ticket)
+    leave_lane(user)
     tell('ADMITTED', { { user, ticket } }, left)
   end
 end

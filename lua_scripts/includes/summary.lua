@@ -1,11 +1,4 @@
--- The summary, with which every script of a room ends. Needs clock, room, rate, history and opening.
-
--- The first line may begin when the room has just been filled and no session is near its end. Then each of these
--- sessions counts as half an admission: on average, half of it is over when the line is measured.
-local function just_begun()
-  local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
-  return math.max(0, held_before - math.max(0, ended))
-end
+-- The summary, with which every script of a room ends. Needs clock, room, lanes, rate, history and opening.
 
 -- Measures the pace of the line, as two ratios:
 -- admissions from the line, per time that slots were held while the line stood;
@@ -20,11 +13,19 @@ local function keep_pace(beat)
     write('HSET', pace, 'at', string.format('%.0f', now))
     return
   end
-  local departures = waiting_before + done.lineups - done.promoted - waiting
+  local promoted = done.promoted or 0
+  local departures = waiting_before + (done.lineups or 0) - promoted - waiting
   local waited = waiting_before > 0
-  if not ((waiting > 0 and not waited) or (waited and (beat or done.promoted > 0 or departures ~= 0))) then
+  if not ((waiting > 0 and not waited) or (waited and (beat or promoted > 0 or departures ~= 0))) then
     return
   end
+  -- The first line may begin when the room has just been filled and no session is near its end. Then each of these
+  -- sessions counts as half an admission: on average, half of it is over when the line is measured.
+  local function just_begun()
+    local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
+    return math.max(0, held_before - math.max(0, ended))
+  end
+
   local stored = redis.call('HMGET', pace,
     'admissions', 'slot_ms', 'departures', 'waited_ms', 'at', 'rate', 'abandon_rate', 'still_ms')
   local admissions, slot_ms = number_within(stored[1], 0, EXACT), number_within(stored[2], 0, EXACT) or 0
@@ -43,27 +44,27 @@ local function keep_pace(beat)
     end
   end
   if admissions then
-    admissions = admissions + done.promoted
-  elseif done.promoted > 0 then
-    admissions = done.promoted + just_begun() / 2
+    admissions = admissions + promoted
+  elseif promoted > 0 then
+    admissions = promoted + just_begun() / 2
   end
   departed = math.max(0, departed + (paused and 0 or departures))
   local rate, abandon_rate = stored[6], stored[7]
   -- The rate behind estimates changes only with an admission. Otherwise estimates would rise just because time passes,
   -- although a slot that has not become free for a while says little about when the next one will.
-  if done.promoted > 0 and slot_ms >= 1 then
+  if promoted > 0 and slot_ms >= 1 then
     -- Without the admissions of this call, unless they are the first: right after an admission the rate always looks
     -- too high.
-    local measured = admissions - done.promoted
+    local measured = admissions - promoted
     rate = string.format('%.9g', (measured > 0 and measured or admissions) / slot_ms)
   end
-  if waited_ms >= 1 and (done.promoted > 0 or departures > 0) then
+  if waited_ms >= 1 and (promoted > 0 or departures > 0) then
     local measured = departed / waited_ms
-    if done.promoted > 0 or measured > (number_within(abandon_rate, 0, EXACT) or 0) then
+    if promoted > 0 or measured > (number_within(abandon_rate, 0, EXACT) or 0) then
       abandon_rate = string.format('%.9g', measured)
     end
   end
-  stored_rates = { rate or '', abandon_rate or '', done.promoted > 0 and 0 or still_ms }
+  stored_rates = { rate or '', abandon_rate or '', promoted > 0 and 0 or still_ms }
   write('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
     'slot_ms', string.format('%.9g', slot_ms),
@@ -75,17 +76,12 @@ local function keep_pace(beat)
     'abandon_rate', stored_rates[2])
 end
 
--- Whether the line of an open room has stood still for so long that the measured rate is no longer valid: for three
--- times the mean length of a session, and at least one minute.
-local function stands_still(rate, still_ms)
-  return still_ms > math.max(3 / rate, 60000)
-end
-
 -- Admissions from the line per second, and departures per second and waiting user, as of the last admission, as text.
--- '0': not measured, or too long ago.
+-- '0': not measured; or the line of an open room has stood still for three times the mean length of a session, and at
+-- least one minute, so that the measured rate is no longer valid.
 local function rates()
   local rate, abandon_rate = number_within(stored_rates[1], 1e-15, EXACT), number_within(stored_rates[2], 0, EXACT)
-  if not rate or stands_still(rate, number_within(stored_rates[3], 0, EXACT) or 0) then
+  if not rate or (number_within(stored_rates[3], 0, EXACT) or 0) > math.max(3 / rate, 60000) then
     return '0', '0'
   end
   -- A lower rate set by an operator counts at once, as a new capacity does.
@@ -113,23 +109,26 @@ local function ages()
   return found
 end
 
--- The older system that is followed: {since, last sign (both in ms), which sign, users with an open stream here}; empty
+--- @only if following
+-- The older system that is followed: {since, last sign (both in ms), which sign, users with an open stream here}; nil
 -- if none is followed.
 local function followed()
   if not following then
-    return {}
+    return nil
   end
   local stored = redis.call('HMGET', settings, 'older_since', 'older_seen', 'older_sign')
   local began, seen = number_within(stored[1], 0, now) or now, number_within(stored[2], 0, now) or now
   return { began, seen, stored[3] or '', redis.call('HLEN', streams) }
 end
+--- @end
 
+--- @only if timed
 -- Times of opening and the pre-queue: {phase ('': none), what lineups come to (see entrance), opens_at, closes_at (both in
--- ms, 0: none), registered users, ms until a gateway has something to do (0: nothing)}; empty without any of these.
+-- ms, 0: none), registered users, ms until a gateway has something to do (0: nothing)}; nil without any of these.
 local function opening_numbers()
   local opening = rule.opening
   if not opening and rule.opens_at + rule.closes_at == 0 then
-    return {}
+    return nil
   end
   local phase, way, opens_at, due = opening and opening.phase or '', entrance(), rule.opens_at, 0
   if rule.under_way then
@@ -143,23 +142,23 @@ local function opening_numbers()
   end
   return { phase, way, opens_at, rule.closes_at, registered_count(), due }
 end
-
--- Whether there are free slots that promoting could fill.
-local function slots_for_the_line()
-  return not paused and capacity > held and waiting > 0 and tokens_left() > 0
-    and (not following or next_can_be_told())
-end
+--- @end
 
 -- The first element of every reply:
--- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms,
---  admitted, promoted, expired, evicted, left, removed, lineups, parkings, returns, lapsed, unclaimed, registrations,
---  waits, stays: by this call, ages,
---  following, parked, next token in ms, mode, opening, doors, closed until in ms}
--- waits, stays, ages: lists of milliseconds, see includes/room.lua and ages(); following: see followed(); opening: see
--- opening_numbers().
--- mode: 0 on, 1 off, 2 observe. doors: 1 closed, 2 sold out, 4 paused by an operator, added up. closed until: 0: no moment.
+-- {waiting, allowed in, capacity, duration in ms, paused 0/1, rate, abandon rate, more 0/1, now in ms, ages, parked,
+--  next token in ms, lanes, counts, features}
+-- ages: a list of milliseconds, see ages().
 -- next token: when the next user may be admitted if only the rate is in the way, see includes/rate.lua.
+-- lanes: see lane_numbers(); 0: there are none.
+-- counts: 0 if this call did nothing that counts; else {admitted, promoted, expired, evicted, left, removed, lineups, parkings,
+--   returns, lapsed, unclaimed, registrations, waits, stays}. waits, stays: lists of milliseconds, see includes/room.lua.
+-- features: 0 while the room uses none of them; else {following, mode, opening, doors, closed until in ms, implicit 0/1, stock,
+--   notice version}. following: see followed(); opening: see opening_numbers(); each 0 if there is nothing. mode: 0 on, 1 off,
+--   2 observe. implicit: the gate lines users up. stock: what is left to sell; -1: not known. notice version: changes with the
+--   notice, see notice.lua; 0: there was none. doors: 1 closed, 2 sold out, 4 paused by an operator, added up. closed until:
+--   0: no moment.
 -- more: there is work left that one call may not do; call the sweep at once.
+-- Few calls do anything and few rooms use every feature, and Redis takes about a microsecond for each number of a reply.
 local function summary(unfinished)
   if not (stored_capacity and stored_duration) then
     write('HSET', settings,
@@ -175,16 +174,46 @@ local function summary(unfinished)
       write('HSET', tally, name, count)
     end
   end
+  if #waits > 0 then
+    -- How long the users waited whom this call admitted from the line: class 0 is below half a second, and each further
+    -- class ends at 1.2 times the last one's end; see gateway/waiting_room/spread.py.
+    local counts = {}
+    for _, ms in ipairs(waits) do
+      local class = ms < 500 and 0 or math.min(70, math.floor(math.log(ms / 500) / math.log(1.2)) + 1)
+      counts[class] = (counts[class] or 0) + 1
+    end
+    for class, count in pairs(counts) do
+      local name = 'wait:' .. class
+      if type(redis.pcall('HINCRBY', pace, name, count)) == 'table' then
+        write('HSET', pace, name, count)
+      end
+    end
+  end
   keep_tokens()
+  keep_lanes()
   keep_history()
-  local more = unfinished or slots_for_the_line()
+  -- Or there are free slots that promoting could fill.
+  local more = unfinished or not paused and capacity > held and waiting > 0 and tokens_left() ~= 0
+    and (not following or next_can_be_told())
   local rate, abandon_rate = rates()
+  local counts = 0
+  if next(done) or #waits > 0 or #stays > 0 then
+    counts = {
+      done.admitted or 0, done.promoted or 0, done.expired or 0, done.evicted or 0, done.left or 0, done.removed or 0,
+      done.lineups or 0, done.parkings or 0, done.returns or 0, done.lapsed or 0, done.unclaimed or 0,
+      done.registrations or 0, waits, stays,
+    }
+  end
   local doors = (rule.closed and 1 or 0) + (rule.sold_out and 2 or 0) + (stored_limits[3] == '1' and 4 or 0)
+  local features, times = 0, opening_numbers()
+  if following or times or doors > 0 or rule.mode ~= 0 or rule.implicit or rule.stock or rule.notice then
+    features = {
+      followed() or 0, rule.mode, times or 0, doors, rule.closed_until or 0, rule.implicit and 1 or 0, rule.stock or -1,
+      rule.notice or 0,
+    }
+  end
   return {
-    waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now,
-    done.admitted, done.promoted, done.expired, done.evicted, done.left, done.removed, done.lineups,
-    done.parkings, done.returns, done.lapsed, done.unclaimed, done.registrations, waits, stays, ages(), followed(),
-    parked_count, next_token(), rule.mode, opening_numbers(), doors,
-    rule.closed_until or 0,
+    waiting, held, capacity, duration, paused and 1 or 0, rate, abandon_rate, more and 1 or 0, now, ages(), parked_count,
+    next_token() or 0, lane_numbers() or 0, counts, features,
   }
 end

@@ -22,4 +22,6 @@ def status_object(room: str, state: State) -> dict[str, Any]:
         content["estimatedWaitRange"] = [max(1, round(seconds)) for seconds in state.wait_range]
     if state.paused:
         content["paused"] = True
+    if state.unlikely:
+        content["unlikely"] = True
     return content

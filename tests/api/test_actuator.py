@@ -143,6 +143,8 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
         "registered": 0,
         "allowedIn": 3,
         "settings": {
+            "capacity": {"value": 3, "from": "operator"},
+            "duration": {"value": "30s", "from": "operator"},
             "absent": {"value": "60s", "from": "default"},
             "hold": {"value": "1800s", "from": "default"},
             "max_session": {"value": "0s", "from": "default"},
@@ -150,12 +152,15 @@ async def test_an_operator_changes_limits_for_all_instances(gateways: Gateways) 
             "rate": {"value": "off", "from": "default"},
             "history": {"value": "3600s", "from": "default"},
             "relineup": {"value": "back", "from": "default"},
+            "lineup": {"value": "explicit", "from": "default"},
             "max_waiting": {"value": 0, "from": "default"},
             "lineups_per_minute": {"value": 0, "from": "default"},
             "mode": {"value": "on", "from": "default"},
             "opens_at": {"value": "off", "from": "default"},
             "closes_at": {"value": "off", "from": "default"},
             "prequeue": {"value": "0s", "from": "default"},
+            "lanes": {"value": "none", "from": "default"},
+            "stock": {"value": "off", "from": "default"},
         },
     } | {
         key: changed.json["data"][key]
@@ -211,17 +216,24 @@ async def test_an_operators_rate_holds_and_can_be_lifted(gateways: Gateways) -> 
 async def test_an_operator_sets_numbers_and_words(gateways: Gateways) -> None:
     here = await gateways.start(management_token=TOKEN)
     operator = here.with_token(TOKEN)
-    change = {"max_waiting": 5000.0, "lineups_per_minute": "12", "mode": False, "relineup": "KEEP"}
+    change = {
+        "max_waiting": 5000.0,
+        "lineups_per_minute": "12",
+        "mode": False,
+        "relineup": "KEEP",
+        "lineup": "Implicit",
+    }
     shown = (await operator("POST", "/actuator/rooms/default", json=change)).json["data"]["settings"]
     assert {name: shown[name] for name in change} == {
         "max_waiting": {"value": 5000, "from": "operator"},
         "lineups_per_minute": {"value": 12, "from": "operator"},
         "mode": {"value": "off", "from": "operator"},
         "relineup": {"value": "keep", "from": "operator"},
+        "lineup": {"value": "implicit", "from": "operator"},
     }
     lifted = await operator("POST", "/actuator/rooms/default", json=dict.fromkeys(change))
     assert {lifted.json["data"]["settings"][name]["from"] for name in change} == {"default"}
-    audit = (await operator("GET", "/actuator/rooms/default/audit?limit=8")).json["data"]
+    audit = (await operator("GET", "/actuator/rooms/default/audit?limit=10")).json["data"]
     noted = {(entry["act"], entry["setting"], entry["from"], entry["to"]) for entry in audit}
     assert ("set", "max_waiting", "0", "5000") in noted
     assert ("lift", "mode", "off", "on") in noted
@@ -249,6 +261,12 @@ async def test_users_in_line_are_admitted_as_fast_as_the_rate_says(gateways: Gat
         ({"capacity": -1}, ["capacity"]),
         ({"capacity": True, "durationSeconds": 0}, ["capacity", "durationSeconds"]),
         ({"paused": "yes"}, ["paused"]),
+        ({"duration": "soon", "durationSeconds": "4m"}, ["duration", "durationSeconds", "duration"]),
+        ({"duration": 0}, ["duration"]),
+        ({"duration": "8d"}, ["duration"]),
+        ({"duration": "169h"}, ["duration"]),
+        ({"duration": False}, ["duration"]),
+        ({"duration": 1, "durationSeconds": 1}, ["duration"]),
         ({"capacity": 1.5, "durationSeconds": 0.0009}, ["capacity", "durationSeconds"]),
         ({"rate": 0}, ["rate"]),
         ({"rate": "0/s", "hold": "120/m"}, ["rate", "hold"]),
@@ -271,6 +289,35 @@ async def test_a_wrong_change_names_every_fault(
     answer = await gateway.with_token(TOKEN)("POST", "/actuator/rooms/default", json=body)
     assert answer.status == 400
     assert [fault["field"] for fault in answer.json["error"]["fields"]] == faults
+
+
+@pytest.mark.parametrize(
+    ("duration", "shown"), [("4m", "240s"), (90, "90s"), ("1.5", "1.5s"), ("1500ms", "1.5s")]
+)
+async def test_a_duration_has_the_forms_of_the_file(gateways: Gateways, duration: object, shown: str) -> None:
+    gateway = await gateways.start(management_token=TOKEN)
+    answer = await gateway.with_token(TOKEN)("POST", "/actuator/rooms/default", json={"duration": duration})
+    settings = answer.json["data"]["settings"]
+    assert settings["duration"] == {"value": shown, "from": "operator"}
+    assert settings["capacity"]["from"] != "operator"
+
+
+@pytest.mark.parametrize("name", ["duration", "durationSeconds"])
+async def test_null_lifts_one_limit(gateways: Gateways, name: str) -> None:
+    gateway = await gateways.start(management_token=TOKEN)
+    operator = gateway.with_token(TOKEN)
+
+    async def change(**values: object) -> dict[str, tuple[object, str]]:
+        answer = await operator("POST", "/actuator/rooms/default", json=values)
+        settings = answer.json["data"]["settings"]
+        return {each: (settings[each]["value"], settings[each]["from"]) for each in ("capacity", "duration")}
+
+    before = await change(paused=False)
+    assert {source for _, source in before.values()} <= {"environment", "file", "default"}
+    both = await change(capacity=7, duration="9m")
+    assert both == {"capacity": (7, "operator"), "duration": ("540s", "operator")}
+    assert await change(**{name: None}) == {"capacity": (7, "operator"), "duration": before["duration"]}
+    assert await change(capacity=None) == before
 
 
 async def test_a_whole_number_may_be_written_with_a_fraction_of_nothing(gateways: Gateways) -> None:

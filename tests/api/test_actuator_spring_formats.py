@@ -55,16 +55,18 @@ async def test_links_are_those_of_spring_and_each_leads_somewhere(gateways: Gate
         if not link["templated"]:
             path = link["href"].removeprefix("http://gw.test")
             # Links say what there is, not how it is called: refreshing is a POST, as in Spring.
-            method, caller = (
-                ("POST", gateway.with_token(token)) if name == "refresh" else ("GET", gateway.nobody)
-            )
-            assert (await caller(method, path)).status == 200, name
+            caller = gateway.with_token(token) if name in ("refresh", "services") else gateway.nobody
+            assert (await caller("POST" if name == "refresh" else "GET", path)).status == 200, name
+    assert "services" in links
 
 
-async def test_a_refresh_that_nobody_may_ask_for_is_no_link(gateways: Gateways) -> None:
+@pytest.mark.parametrize(("method", "name"), [("POST", "refresh"), ("GET", "services")])
+async def test_a_call_that_only_operators_may_make_is_no_link_without_any(
+    gateways: Gateways, method: str, name: str
+) -> None:
     gateway = await gateways.start()
-    assert (await gateway.nobody("POST", "/actuator/refresh")).status == 404
-    assert "refresh" not in (await gateway.nobody("GET", "/actuator")).json["_links"]
+    assert (await gateway.nobody(method, f"/actuator/{name}")).status == 404
+    assert name not in (await gateway.nobody("GET", "/actuator")).json["_links"]
 
 
 @pytest.mark.parametrize(

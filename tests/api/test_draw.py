@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gateway.api import draw
 from gateway.auth.jws import parse_jws
 from gateway.cli.main import main
 from gateway.context import ROOMS, SIGNING_KEYS
+from gateway.waiting_room.draw_record import DrawRecord
+from gateway.waiting_room.room import Room
 from tests.api.test_queue_moves import signed_in
 from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import ROUTES, Answer, Caller, Gateways, Running
+from tests.support.waiting import eventually
 
 DRAW = "/api/v1/queue/draw"
 GATED = ("POST", "/api/v1/reservations")
@@ -208,6 +214,7 @@ async def test_a_stranger_verifies_the_draw_with_the_downloaded_files(
     await phase_is(gateway, "open")
 
     keys, whole = tmp_path / "pass-keys.json", tmp_path / "draw.json"
+    await gateway.keys_known()
     keys.write_bytes((await gateway.nobody("GET", "/api/v1/queue/pass-keys.json")).body)
     whole.write_bytes((await operate(gateway, "GET", "/draw")).body)
     noted = ("--commitment", before["commitment"], "--root", closed["root"])
@@ -338,3 +345,94 @@ async def test_during_the_opening_a_registration_moves_nowhere_and_no_code_is_us
     await phase_is(gateway, "open")
     assert (await phone("POST", f"{TRANSFER}/{code}")).json["state"] == "ALLOWED_IN"
     assert (await phone("POST", f"{TRANSFER}/{code}")).code == "TRANSFER_CODE_INVALID"
+
+
+@pytest.mark.parametrize("later", ["while it is computed", "afterwards"])
+async def test_a_client_that_gives_up_does_not_make_the_next_one_begin_anew(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, later: str
+) -> None:
+    """A large draw takes seconds to compute, and a proxy in front gives up before."""
+    asked, begun, go_on = 0, 0, asyncio.Event()
+    load, compute = draw.Draws._load, draw._computed
+
+    async def loaded(draws: draw.Draws, room: Room, record: DrawRecord) -> object:
+        nonlocal asked
+        asked += 1
+        return await load(draws, room, record)
+
+    async def computed(room: Room, record: DrawRecord) -> object:
+        nonlocal begun
+        begun += 1
+        await go_on.wait()
+        return await compute(room, record)
+
+    monkeypatch.setattr(draw.Draws, "_load", loaded)
+    monkeypatch.setattr(draw, "_computed", computed)
+    gateway = await gateways.start(routes(3600), **ON)
+    user = gateway.user("a")
+    assert (await user.lineup()).json["state"] == "REGISTERED"
+    await open_now(gateway)
+    await phase_is(gateway, "open")
+    async with asyncio.timeout(10):
+        while not begun:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await user("GET", DRAW)
+    if later == "afterwards":
+        go_on.set()
+        await eventually(lambda: not gateway.app[draw.DRAWS]._loading)
+    before = asked
+    second = asyncio.create_task(published_to(user))
+    await eventually(lambda: asked > before)
+    go_on.set()
+    assert (await second).json["data"]["rank"] == 1
+    assert begun == 1
+
+
+async def test_draws_that_are_asked_for_in_turn_take_a_part_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More draws than an instance keeps: each call makes it compute one anew."""
+    loop, slept = asyncio.get_running_loop(), list[float]()
+    began = loop.time()
+    passed = 0.0
+
+    async def computed(room: object, record: object) -> object:
+        nonlocal passed
+        passed += 2.0
+        return object()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal passed
+        slept.append(max(0.0, seconds))
+        passed += slept[-1]
+
+    monkeypatch.setattr(draw, "_computed", computed)
+    monkeypatch.setattr(draw.asyncio, "sleep", sleep)
+    monkeypatch.setattr(loop, "time", lambda: began + passed)
+    draws = draw.Draws()
+    for at in (0, 1, 2, 3, 3, 4, 4, 5, 0):
+        room: Any = SimpleNamespace(name=f"r{at}")
+        record: Any = SimpleNamespace(commitment="c")
+        await draws._load(room, record)
+    assert [round(each, 6) for each in slept] == [0, 0, 0, 0, 0, 6, 6]
+
+
+async def test_a_stop_does_not_wait_for_a_draw(gateways: Gateways, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def computed(room: Room, record: DrawRecord) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(draw, "_computed", computed)
+    async with gateways.running(routes(3600), **ON) as gateway:
+        user = gateway.user("a")
+        await user.lineup()
+        await open_now(gateway)
+        await phase_is(gateway, "open")
+        asking = asyncio.create_task(user("GET", DRAW))
+        await asyncio.wait_for(begun.wait(), 10)
+        asking.cancel()
+        draws = gateway.app[draw.DRAWS]
+    assert not draws._loading

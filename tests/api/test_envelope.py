@@ -96,7 +96,7 @@ def test_absent_members_are_left_out() -> None:
 
 def test_allowed_in_has_no_data() -> None:
     state = State("default", StateKind.ALLOWED_IN, 0, 0, 3, 1.2, None)
-    assert json.loads("{" + state_json('"default"', state) + "}") == {
+    assert json.loads("{" + state_json('"default"', state, "en") + "}") == {
         "state": "ALLOWED_IN",
         "room": "default",
         "expiresInSeconds": 2,

@@ -32,7 +32,7 @@ async def test_users_and_operators_read_what_happened(gateways: Gateways) -> Non
     found = (await operator("GET", "/actuator/rooms/default/users?id=ann")).json["data"]
     assert [(entry["event"], entry["ticket"]) for entry in found["endings"]] == [("LEFT", None)]
     assert (await operator("GET", f"{HISTORY}?id=nobody")).json["data"] == []
-    for query in ("", "?id=", "?id=a&id=b"):
+    for query in ("", "?id=", "?id=a&id=b", "?id=a%13", "?id=%1fvisitor:x", "?id=%7f"):
         assert (await operator("GET", HISTORY + query)).code == "BAD_REQUEST"
     assert (await bob("GET", "/api/v1/queue/history?room=none")).code == "ROOM_NOT_FOUND"
 

@@ -44,9 +44,10 @@ def sent_passes(gateways: Gateways) -> list[str]:
 
 async def test_lineup_status_and_gated_calls_bring_the_pass(gateways: Gateways) -> None:
     gateway = await gateways.start(**ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
-    for answer in (await kim.lineup(), await kim.status()):
+    claim = "POST", "/api/v1/queue/claim"
+    for answer in (await kim.lineup(), await kim.status(), await kim(*claim)):
         claims = await checked(gateway, answer.json["pass"])
         assert (claims["sub"], claims["aud"]) == ("kim", "default")
         assert cookies(answer)["queue-pass"].value == answer.json["pass"]
@@ -65,9 +66,61 @@ async def test_lineup_status_and_gated_calls_bring_the_pass(gateways: Gateways) 
     assert (await checked(gateway, token))["sub"] == "kim"
 
 
+CACHED = ("public, max-age=9", 'public, private="X-A", s-maxage=9')
+FOR_CDNS = (
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Surrogate-Control",
+    "Edge-Control",
+    "X-Accel-Expires",
+    "X-LiteSpeed-Cache-Control",
+)
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast path", "application"])
+async def test_no_shared_cache_may_keep_an_answer_with_a_pass_whatever_its_status(
+    gateways: Gateways, fast: bool
+) -> None:
+    """A cache that kept it would give the pass of one user to all others."""
+    statuses = (200, 301, 404, 410)
+    for cached in CACHED:
+        headers = {"Cache-Control": cached} | dict.fromkeys(FOR_CDNS, "max-age=9")
+        gateways.service.answers += ((status, headers) for status in statuses)
+    gateway = await gateways.start(**ON, fast_path=fast)
+    await gateway.keys_known()
+    kim = gateway.user("kim")
+    await kim.lineup()
+    for status in statuses * len(CACHED):
+        answer = await kim(*GATED)
+        assert (answer.status, "queue-pass" in cookies(answer)) == (status, True)
+        assert [name for name in FOR_CDNS if name in answer.headers] == []
+        stated = ", ".join(answer.headers.getall("Cache-Control"))  # type: ignore[attr-defined]
+        assert "private" in stated.split(", ")
+        assert "public" not in stated
+        assert "s-maxage" not in stated
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast path", "application"])
+async def test_passes_for_many_rooms_never_make_a_head_that_is_too_long(
+    gateways: Gateways, fast: bool
+) -> None:
+    """Beyond the bound every request of the browser would be refused until the passes end."""
+    gateway = await gateways.start(**ON, fast_path=fast)
+    await gateway.keys_known()
+    kim = gateway.user("kim")
+    held = "; ".join(f"queue-pass-room{at}={'x' * 450}" for at in range(10))
+    headers = {"Cookie": f"site=1; {held}; queue-pass=old"}
+    for call in (("POST", "/api/v1/queue/lineup"), GATED):
+        got = cookies(await kim(*call, headers=headers))
+        gone = [name for name, cookie in got.items() if not cookie.value]
+        assert gone == ["queue-pass-room0", "queue-pass-room1", "queue-pass-room2"]
+        assert {got[name]["max-age"] for name in gone} == {"0"}
+        assert got["queue-pass"].value
+
+
 async def test_a_waiting_user_gets_none(gateways: Gateways) -> None:
     gateway = await gateways.start(**ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     await gateway.user("kim").lineup()
     lee = gateway.user("lee")
     for answer in (await lee.lineup(), await lee.status(), await lee(*GATED)):
@@ -78,7 +131,7 @@ async def test_a_waiting_user_gets_none(gateways: Gateways) -> None:
 
 async def test_the_event_brings_the_pass_with_the_ticket(gateways: Gateways) -> None:
     gateway = await gateways.start(**ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim, lee = gateway.user("kim"), gateway.user("lee")
     await kim.lineup()
     ticket = (await lee.lineup()).json["data"]["ticket"]
@@ -95,7 +148,7 @@ async def test_the_event_brings_the_pass_with_the_ticket(gateways: Gateways) -> 
 
 async def test_gated_calls_renew_the_pass(gateways: Gateways) -> None:
     gateway = await gateways.start(**ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
     first = await checked(gateway, (await kim.lineup()).json["pass"])
     await asyncio.sleep(1.1)
@@ -107,7 +160,7 @@ async def test_gated_calls_renew_the_pass(gateways: Gateways) -> None:
 
 async def test_any_gateway_s_keys_check_any_gateway_s_passes(gateways: Gateways) -> None:
     one, other = await gateways.start(**ON), await gateways.start(**ON)
-    await one.nobody("GET", KEYS)
+    await one.keys_known()
     token = (await one.user("kim").lineup()).json["pass"]
     assert (await checked(other, token))["sub"] == "kim"
 
@@ -118,7 +171,7 @@ async def test_a_client_s_own_pass_never_reaches_a_service(
     on: str, fast_path: bool, gateways: Gateways
 ) -> None:
     gateway = await gateways.start(fast_path=fast_path, **{**ON, "pass": on})
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
     await kim.lineup()
     for name in SPELLINGS:
@@ -141,7 +194,7 @@ async def test_without_the_setting_there_is_nothing_of_it(gateways: Gateways) ->
 
 async def test_the_issuer_is_the_application_unless_it_is_set(gateways: Gateways) -> None:
     gateway = await gateways.start(**{"pass": "true", "spring_application_name": "front"})
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     token = (await gateway.user("kim").lineup()).json["pass"]
     assert jwt.get_unverified_claims(token)["iss"] == "front"
 
@@ -152,7 +205,7 @@ async def test_rooms_have_passes_of_their_own(gateways: Gateways) -> None:
         "gates: [{calls: [POST /a/x], room: vip}]\nrooms: {vip: {capacity: 5}}\n"
     )
     gateway = await gateways.start(routes, **ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
     answer = await kim.lineup(room="vip")
     assert (await checked(gateway, answer.json["pass"], "vip"))["aud"] == "vip"
@@ -162,7 +215,7 @@ async def test_rooms_have_passes_of_their_own(gateways: Gateways) -> None:
 
 async def test_over_tls_the_cookie_is_secure(gateways: Gateways) -> None:
     gateway = await gateways.start(trusted_proxies="127.0.0.1", **ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
     for call in (("POST", "/api/v1/queue/lineup"), GATED):
@@ -172,7 +225,7 @@ async def test_over_tls_the_cookie_is_secure(gateways: Gateways) -> None:
 async def test_an_answer_that_the_gateway_gives_behind_the_gate_brings_the_cookie(gateways: Gateways) -> None:
     routes = "routes: [{id: a, uri: 'http://127.0.0.1:1', predicates: ['Path=/a/**']}]\ngates: [{calls: [POST /a/x]}]\n"
     gateway = await gateways.start(routes, **ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
     await kim.lineup()
     answer = await kim("POST", "/a/x")
@@ -185,7 +238,7 @@ async def test_a_websocket_s_handshake_carries_the_pass(gateways: Gateways) -> N
         "routes: [{id: a, uri: '%(service)s', predicates: ['Path=/a/**']}]\ngates: [{calls: [GET /a/x]}]\n"
     )
     gateway = await gateways.start(routes, **ON)
-    await gateway.nobody("GET", KEYS)
+    await gateway.keys_known()
     kim = gateway.user("kim")
     await kim.lineup()
     async with (
@@ -201,7 +254,7 @@ async def test_while_redis_is_away_a_call_that_passes_has_no_pass(
     server = start_redis()
     async with Gateways(tmp_path, server.url) as gateways:
         gateway = await gateways.start(queue_fail_open="true", **ON)
-        await gateway.nobody("GET", KEYS)
+        await gateway.keys_known()
         kim = gateway.user("kim")
         await kim.lineup()
         server.kill()

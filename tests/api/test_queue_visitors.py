@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
+from typing import Any
 
 import pytest
 
@@ -46,8 +47,10 @@ class Browser:
         self.headers = dict(headers or {})
         self.cookies: dict[str, str] = {}
 
-    async def __call__(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-        answer = await self._caller(method, path, headers=self._sent(headers))
+    async def __call__(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Answer:
+        answer = await self._caller(method, path, headers=self._sent(headers), **options)
         for line in answer.headers.getall("Set-Cookie", ()):  # type: ignore[attr-defined]
             self.cookies.update({name: morsel.value for name, morsel in SimpleCookie(line).items()})
         return answer
@@ -277,7 +280,7 @@ async def test_a_pass_names_the_visitor(gateways: Gateways) -> None:
     gateway = await gateways.start(ROUTES, **{"pass": "true"})
     browser = Browser(gateway)
     await browser.arrive()
-    await gateway.nobody("GET", "/api/v1/queue/pass-keys.json")
+    await gateway.keys_known()
     answer = await browser("POST", LINEUP)
     claims = answer.json["pass"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == f"visitor:{browser.id}"

@@ -28,13 +28,14 @@ async def test_an_operator_finds_a_user(gateways: Gateways) -> None:
         "user": "가",
         "state": "WAITING",
         "ticket": 1,
+        "lane": None,
         "position": 1,
         "since": None,
         "streams": [],
         "endings": [],
     }
     assert (await operator("GET", f"{USERS}?id=none")).json["data"]["state"] == "NONE"
-    for query in ("", "?id=", "?id=a&id=b"):
+    for query in ("", "?id=", "?id=a&id=b", "?id=a%13", "?id=%1fvisitor:x", "?id=%7f"):
         assert (await operator("GET", USERS + query)).code == "BAD_REQUEST"
     assert (await operator("GET", "/actuator/rooms/none/users?id=a")).code == "ROOM_NOT_FOUND"
 

@@ -20,7 +20,7 @@ def test_by_hand_it_is_what_the_encoder_writes(
     room: str, ticket: int, position: int, total: int, wait: float | None, paused: bool
 ) -> None:
     state = State(room, StateKind.WAITING, ticket, position, total, 0.0, wait, paused)
-    by_hand = status_json(encode(room).decode(), state)
+    by_hand = status_json(encode(room).decode(), state, "en")
     assert by_hand.encode() == encode(status_object(room, state))
     assert json.loads(by_hand)["room"] == room
     assert json.loads(by_hand).get("paused", False) is paused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from redis.asyncio import Redis
 
 from gateway.auth import challenge
 from gateway.context import OBSERVERS
+from gateway.errors import QueueUnavailable
 from gateway.routing.spec.value_types import CHALLENGE_TIMEOUT
 from gateway.waiting_room.keys import RoomKeys
 from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import Gateways, Running
 from tests.support.listening import listening
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 ROUTES = "routes: []\nrooms: {open: {identity: visitor, %s}, both: {identity: either, %s}}\n"
 LINEUP, STATUS = "/api/v1/queue/lineup?room=open", "/api/v1/queue/status?room=open"
 
@@ -193,6 +196,29 @@ async def test_many_lineups_at_a_time_pass_no_service_that_refuses_them(
         assert counted == len(busy)
 
 
+async def test_one_client_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visitor who is refused may ask again and again."""
+    monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(challenge, "MAX_WAITING", 4)
+    monkeypatch.setattr(challenge, "MAX_WAITING_OF_CLIENT", 2)
+    challenges = challenge.Challenges()
+    await challenges._turn("open", "one")
+    tasks = []
+    for client, refused in (("one", False), ("one", False), ("one", True), ("two", False), ("three", False)):
+        if refused:
+            with pytest.raises(QueueUnavailable):
+                await challenges._turn("open", client)
+        else:
+            tasks.append(asyncio.create_task(challenges._turn("open", client)))
+            await asyncio.sleep(0)
+    with pytest.raises(QueueUnavailable):
+        await challenges._turn("open", "four")
+    for task in tasks:
+        challenges._turns.release()
+        await task
+    assert not challenges._waiting
+
+
 async def test_a_question_waits_for_its_turn_for_a_bounded_time(
     gateways: Gateways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,9 +241,28 @@ async def test_a_question_waits_for_its_turn_for_a_bounded_time(
 def test_a_question_ends_while_its_place_is_kept() -> None:
     longest = CHALLENGE_TIMEOUT.bounds["maximum"]
     assert isinstance(longest, int)
-    reserve = (Path(__file__).parents[2] / "lua_scripts/reserve.lua").read_text(encoding="utf-8")
+    reserve = (DEPLOY.parent / "lua_scripts/reserve.lua").read_text(encoding="utf-8")
     assert f"RESERVED_MS = {10_000}" in reserve
     assert challenge.MAX_WAIT_SECONDS + longest < 10
+
+
+@pytest.mark.parametrize(
+    ("file", "limit", "places"),
+    [
+        ("nginx/waiting-room.conf", r"location /api/v1/queue/ \{[^}]*proxy_read_timeout (\d+)s;", 1),
+        ("forward-auth/nginx.conf", r"location = /\.queue/\w+ \{[^}]*proxy_read_timeout (\d+)s;", 2),
+        ("forward-auth/Caddyfile", r"response_header_timeout (\d+)s", 1),
+        ("forward-auth/envoy.yaml", r"server_uri: .*timeout: (\d+)s\}", 1),
+    ],
+)
+def test_shipped_proxies_wait_for_the_longest_question(file: str, limit: str, places: int) -> None:
+    """Otherwise the service of a challenge that is slow makes NGINX take sound gateways for gateways that hang."""
+    longest = CHALLENGE_TIMEOUT.bounds["maximum"]
+    assert isinstance(longest, int)
+    limits = re.findall(limit, (DEPLOY / file).read_text(encoding="utf-8"))
+    assert len(limits) == places
+    # And a second for Redis and the gateway.
+    assert all(int(each) >= challenge.MAX_WAIT_SECONDS + longest + 1 for each in limits)
 
 
 @pytest.mark.parametrize(

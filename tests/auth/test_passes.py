@@ -10,7 +10,7 @@ import pytest
 from gateway.auth.jws import parse_jws, verify_jws
 from gateway.auth.key_ring import KeyRing, KeyTurn
 from gateway.auth.key_set import parse_key_set
-from gateway.auth.passes import _MAX_REMEMBERED, Pass, Passes, cookie_name
+from gateway.auth.passes import _MAX_REMEMBERED, Pass, Passes, cookie_name, superseded
 from gateway.auth.signing import SigningKey, generate_private_key
 from tests.support.clock import Clock
 
@@ -130,3 +130,18 @@ def test_a_pass_fits_into_a_cookie_whatever_the_user_is_called(ring: KeyRing) ->
     issued = issue(Passes(ring, "i" * 1000), "가" * 85, room="r" * 64)
     assert len(issued.cookie) < 4096
     assert json.dumps(issued.token) == f'"{issued.token}"'
+
+
+def test_a_browser_keeps_the_newest_passes_that_fit() -> None:
+    new = "queue-pass-c=" + "n" * 1000 + "; Path=/; HttpOnly"
+    lines = ["a=1; queue-pass=" + "x" * 1600, "queue-pass-b=" + "y" * 1600 + "; queue-pass-c=" + "z" * 1500]
+    assert superseded(lines, new) == ("queue-pass=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",)
+    assert superseded(lines[:1], new) == ()
+    assert superseded(lines, "queue-pass-c=n") == ()
+    others = ("Queue-Pass", "queue-passport", "queue-pass-;", "queue-pass-é")
+    assert superseded([f"{name}={'x' * 5000}" for name in others], new) == ()
+
+
+def test_over_tls_the_cookie_that_takes_a_pass_away_is_secure() -> None:
+    (gone,) = superseded(["queue-pass-a=" + "x" * 5000], "queue-pass=n; Path=/", secure=True)
+    assert gone == "queue-pass-a=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.auth.wrong_tokens import WrongTokens
+from gateway.auth.wrong_tokens import ALLOWED_OF_SITE, WrongTokens
 
 
 class Clock:
@@ -101,3 +101,22 @@ def test_looking_how_long_an_address_has_to_wait_counts_nothing() -> None:
     assert wrong.seconds_left("192.0.2.2") == 0
     clock.now += 60
     assert wrong.seconds_left("192.0.2.1") == 0
+
+
+def test_a_site_with_many_networks_has_a_bound_of_its_own() -> None:
+    """A provider gives one customer a /48: 65,536 networks, each of which could send ten a minute."""
+    clock = Clock()
+    wrong = wrong_tokens(clock, max_addresses=1000)
+    accepted = [address for at in range(200) if wrong.add(address := f"2001:db8:7:{at:x}::1") == 0]
+    assert len(accepted) == ALLOWED_OF_SITE
+    # What is taken back counts for neither.
+    wrong.take_back(accepted[0])
+    assert wrong.add("2001:db8:7:ffff::1") == 0
+    assert wrong.add("2001:db8:7:ffff::1") == 60
+    # What the site's bound refused does not count for the address.
+    clock.now += 60
+    assert [wrong.add("2001:db8:7:ffff::1") for _ in range(11)] == [0] * 10 + [60]
+    # Others are not concerned, and addresses of IPv4 have no site.
+    assert wrong.add("2001:db8:8::1") == 0
+    assert all(wrong.add(f"192.0.2.{at}") == 0 for at in range(200))
+    assert wrong.seconds_left("2001:db8:7:ffff::1") == 60

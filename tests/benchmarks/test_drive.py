@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import pytest
 
 from benchmarks.drive import Watched, by_ourselves, by_wrk, has_wrk, measure, parse_wrk
 from benchmarks.load import Load, Order
 from benchmarks.processes import Cores, Unavailable
+from benchmarks.servers import python_server
 from tests.benchmarks.rig import OK, counting
 
 PRINTED = """Running 2s test @ http://127.0.0.1:8080/
@@ -77,3 +79,33 @@ async def test_a_measurement_tells_what_the_server_cost() -> None:
     assert sample.answers == 2000
     assert sample.cpu > 0
     assert sample.redis_cpu == 0
+
+
+@pytest.mark.skipif(not has_wrk(), reason="wrk is not installed")
+async def test_wrk_sends_headers_with_each_token() -> None:
+    async with counting(OK) as server:
+        order = Order(
+            server.port, "GET", "/x", connections=2, seconds=1, tokens=["a", "b"], headers=["X-Y: z"]
+        )
+        load = await asyncio.to_thread(by_wrk, order, Cores.split())
+    assert load.failed == 0
+    assert {"X-Y: z" in head and "Authorization: Bearer " in head for head in server.seen} == {True}
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("load", [by_ourselves, by_wrk])
+async def test_uploads_are_answered_once_they_have_come(load: Callable[[Order, Cores], Load]) -> None:
+    if load is by_wrk and not has_wrk():
+        pytest.skip("wrk is not installed")
+    with python_server("upload", Cores.split().rest) as service:
+        order = Order(
+            service.port, "POST", "/x", connections=2, seconds=1, tokens=["a", "b"], body_bytes=300_000
+        )
+        done = await asyncio.to_thread(load, order, Cores.split())
+    assert done.answers > 2
+    assert done.failed == 0
+
+
+def test_only_wrk_speaks_tls() -> None:
+    with pytest.raises(Unavailable, match="TLS"):
+        measure(Order(1, "GET", "/", tls=True), Watched(os.getpid()), Cores.split(), own=True)

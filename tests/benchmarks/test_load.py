@@ -38,6 +38,10 @@ def test_requests_carry_a_token_each_and_posts_say_that_they_have_no_body() -> N
         % token
         for token in (b"a", b"b")
     ]
+    [visit] = requests(Order(80, "GET", "/x", cookies=["visitor=v"]))
+    assert visit.endswith(b"\r\nSec-Fetch-Site: same-origin\r\nCookie: visitor=v\r\n\r\n")
+    [upload] = requests(Order(80, "POST", "/x", headers=["A: b"], tokens=["a"], body_bytes=3))
+    assert upload.endswith(b"\r\nContent-Length: 3\r\nA: b\r\nAuthorization: Bearer a\r\n\r\nxxx")
     assert requests(Order(80, "GET", "/x")) == [b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"]
 
 

@@ -35,7 +35,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch, **modules: object) -> list[tuple[
 def test_without_names_everything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = measuring(monkeypatch)
     assert command.main([]) == 0
-    assert [name for name, _ in asked] == [f"benchmarks.{name}" for name in command.NAMES]
+    assert [name for name, _ in asked] == [f"benchmarks.{name.replace('-', '_')}" for name in command.NAMES]
 
 
 def test_options_reach_what_measures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,4 +76,7 @@ def test_wrong_use_is_refused(argv: list[str], monkeypatch: pytest.MonkeyPatch) 
 def test_every_name_is_a_module_that_measures() -> None:
     folder = Path(command.__file__).parent
     for name in command.NAMES:
-        assert "\ndef run(options: Options) -> list[Table]:" in (folder / f"{name}.py").read_text()
+        assert (
+            "\ndef run(options: Options) -> list[Table]:"
+            in (folder / f"{name.replace('-', '_')}.py").read_text()
+        )

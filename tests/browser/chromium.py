@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,13 @@ import aiohttp
 import pytest
 
 
-@asynccontextmanager
-async def browser(url: str, profile: Path) -> AsyncIterator[None]:
-    """Chromium with this page open, without anything it does on its own."""
+def command(url: str, profile: Path) -> list[str]:
+    """What starts Chromium with this page open, without anything it does on its own. Skips the test where it is not
+    installed."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         pytest.skip("chromium is not installed")
-    process = await asyncio.create_subprocess_exec(
+    return [
         executable,
         "--headless",
         "--no-sandbox",
@@ -35,6 +39,14 @@ async def browser(url: str, profile: Path) -> AsyncIterator[None]:
         "--remote-debugging-port=0",
         f"--user-data-dir={profile}",
         url,
+    ]
+
+
+@asynccontextmanager
+async def browser(url: str, profile: Path) -> AsyncIterator[None]:
+    """Chromium with this page open, without anything it does on its own."""
+    process = await asyncio.create_subprocess_exec(
+        *command(url, profile),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -44,6 +56,10 @@ async def browser(url: str, profile: Path) -> AsyncIterator[None]:
         process.terminate()
         async with asyncio.timeout(10):
             await process.wait()
+
+
+class Navigated(Exception):
+    """The page went elsewhere before it could answer."""
 
 
 class Page:
@@ -84,6 +100,8 @@ class Page:
         self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         answer = await self._waiting[number]
+        if "navigated" in str(answer.get("error")):
+            raise Navigated(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -99,12 +117,17 @@ class Page:
         """Waits for an expression to be true; its value then."""
         try:
             async with asyncio.timeout(seconds):
-                while not (value := await self.evaluate(expression)):
+                while not (value := await self._value_unless_it_navigates(expression)):
                     await asyncio.sleep(0.05)
         except TimeoutError:
             text = await self.evaluate("document.body.innerText")
             raise AssertionError(f"never true: {expression}\n{self.complaints}\n{text}") from None
         return value
+
+    async def _value_unless_it_navigates(self, expression: str) -> Any:
+        with contextlib.suppress(Navigated):
+            return await self.evaluate(expression)
+        return None
 
     async def click(self, selector: str) -> None:
         """Clicks what a CSS selector finds, once it is there."""
@@ -124,9 +147,41 @@ class Page:
                 async with asyncio.timeout(30):
                     await opened.closed.wait()
 
+    async def tabs(self) -> list[dict[str, str]]:
+        """All tabs of the browser: ``url`` and ``title`` of each."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._devtools}/json/list") as response,
+        ):
+            return [each for each in await response.json(content_type=None) if each["type"] == "page"]
+
+    @asynccontextmanager
+    async def opened(self, url: str, kind: str = "page") -> AsyncIterator[Page]:
+        """The tab with this address, which the page has opened itself; or its frame of another site."""
+        async with aiohttp.ClientSession() as session:
+            found = None
+            async with asyncio.timeout(30):
+                while found is None:
+                    async with session.get(f"{self._devtools}/json/list") as response:
+                        targets = await response.json(content_type=None)
+                    found = next(
+                        (each for each in targets if (each["type"], each["url"]) == (kind, url)), None
+                    )
+                    await asyncio.sleep(0.05)
+            async with _attached(session, found["webSocketDebuggerUrl"], self._devtools) as page:
+                yield page
+
+    def framed(self, url: str) -> AbstractAsyncContextManager[Page]:
+        """The frame of another site with this address."""
+        return self.opened(url, "iframe")
+
     async def go(self, url: str) -> None:
         """Opens an address, and waits until the page is there."""
         await self._loading("Page.navigate", url=url)
+
+    async def front(self) -> None:
+        """Brings the tab to the front: it is visible then, and the others of its window are hidden."""
+        await self.ask("Page.bringToFront")
 
     async def reload(self) -> None:
         """Loads the page anew, as a user does, and waits until it is there."""
@@ -138,9 +193,13 @@ class Page:
         async with asyncio.timeout(30):
             await self._loaded.wait()
 
-    async def picture(self, file: Path) -> None:
-        """Keeps what is to be seen as a PNG."""
-        shot = await self.ask("Page.captureScreenshot", format="png")
+    async def picture(self, file: Path, *, whole: bool = False) -> None:
+        """Keeps what is to be seen as a PNG; ``whole``: the page to its end, in a large file that is soon written."""
+        beyond: dict[str, Any] = {}
+        if whole:
+            size = (await self.ask("Page.getLayoutMetrics"))["cssContentSize"]
+            beyond = {"clip": {**size, "scale": 1}, "captureBeyondViewport": True, "optimizeForSpeed": True}
+        shot = await self.ask("Page.captureScreenshot", format="png", **beyond)
         file.write_bytes(base64.b64decode(shot["data"]))
 
 
@@ -176,3 +235,62 @@ async def _attached(session: aiohttp.ClientSession, target: str, devtools: str) 
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
+
+
+@dataclass
+class Context:
+    """A browser of its own as far as cookies, storage and tabs go, within a Chromium that tests share."""
+
+    devtools: str
+    id: str
+    session: aiohttp.ClientSession
+    control: Page
+
+    @asynccontextmanager
+    async def tab(self, url: str = "about:blank", *, scripts: bool = True) -> AsyncIterator[Page]:
+        """A tab, in front of the others, with this address; closed at the end."""
+        made = await self.control.ask("Target.createTarget", url="about:blank", browserContextId=self.id)
+        address = f"{self.devtools.replace('http', 'ws', 1)}/devtools/page/{made['targetId']}"
+        async with _attached(self.session, address, self.devtools) as opened:
+            if not scripts:
+                await opened.ask("Emulation.setScriptExecutionDisabled", value=True)
+            if url != "about:blank":
+                await opened.go(url)
+            yield opened
+            await self.control.ask("Target.closeTarget", targetId=made["targetId"])
+
+
+@asynccontextmanager
+async def new_context(devtools: str) -> AsyncIterator[Context]:
+    """A new context of the Chromium that listens there."""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{devtools}/json/version") as response:
+            address = (await response.json(content_type=None))["webSocketDebuggerUrl"]
+        async with session.ws_connect(address, max_msg_size=64 * 1024 * 1024) as socket:
+            control = Page(socket, devtools)
+            listener = asyncio.create_task(control.listen())
+            try:
+                made = await control.ask("Target.createBrowserContext")
+                yield Context(devtools, made["browserContextId"], session, control)
+                await control.ask("Target.disposeBrowserContext", browserContextId=made["browserContextId"])
+            finally:
+                listener.cancel()
+                await asyncio.gather(listener, return_exceptions=True)
+
+
+@contextmanager
+def shared_chromium(profile: Path) -> Iterator[str]:
+    """A Chromium for many tests: where its own protocol is to be had."""
+    with subprocess.Popen(
+        command("about:blank", profile), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            port_file = profile / "DevToolsActivePort"
+            limit = time.monotonic() + 30
+            while not (port_file.exists() and "\n" in port_file.read_text()):
+                assert time.monotonic() < limit, "Chromium did not start within 30 s"
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port_file.read_text().split()[0]}"
+        finally:
+            process.terminate()
+            process.wait(10)

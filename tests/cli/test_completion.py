@@ -127,7 +127,7 @@ def test_commands_are_completed(complete: Complete) -> None:
 
 
 def test_commands_of_commands_are_completed(complete: Complete) -> None:
-    assert sorted(complete("gateway room re")) == ["remove", "reopen", "resume"]
+    assert sorted(complete("gateway room re")) == ["remove", "reopen", "report", "resume"]
     assert set(complete("gateway completion ")) == set(SHELLS)
 
 

@@ -654,12 +654,13 @@ CALLS: list[tuple[str, tuple[str, str, Any]]] = [
     ("set --capacity 200", ("POST", "/actuator/rooms/default", {"capacity": 200})),
     (
         "set --room vip --capacity 0 --duration 1.5",
-        ("POST", "/actuator/rooms/vip", {"capacity": 0, "durationSeconds": 1.5}),
+        ("POST", "/actuator/rooms/vip", {"capacity": 0, "duration": "1.5"}),
     ),
     (
         "set --absent 90s --hold 1h",
         ("POST", "/actuator/rooms/default", {"absent": "90s", "hold": "1h"}),
     ),
+    ("set --duration 5m", ("POST", "/actuator/rooms/default", {"duration": "5m"})),
     ("set --lift", ("POST", "/actuator/rooms/default", {"override": False})),
     ("pause", ("POST", "/actuator/rooms/default", {"paused": True})),
     ("resume --room a/b", ("POST", "/actuator/rooms/a%2Fb", {"paused": False})),

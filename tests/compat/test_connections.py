@@ -10,12 +10,18 @@ import pytest
 from aiohttp import WSMsgType
 
 from tests.compat.rig import PIECE, PIECES, a_site
+from tests.support import gateway_process
 from tests.support.gateway import Stream
 from tests.support.raw_http import request
 
 PARSERS = pytest.mark.parametrize("parser", ["", "1"], ids=["c", "python"])
 
 CHUNKED = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+def test_gateways_with_the_other_parser_are_not_forked() -> None:
+    """Else the forked one would have the parser that was imported before."""
+    assert gateway_process._READ_AT_START.match("AIOHTTP_NO_EXTENSIONS")
 
 
 @PARSERS

@@ -124,7 +124,9 @@ def test_breaches_are_shown_with_when_and_what(statistics: Statistics) -> None:
 
 
 def test_the_instructions_can_be_pasted() -> None:
-    text = instructions("http://127.0.0.1:1", "abc.def.ghi", {"auth-service": "http://127.0.0.1:2"})
+    text = instructions("http://127.0.0.1:1", "abc.def.ghi", "s3cret", {"auth-service": "http://127.0.0.1:2"})
+    assert "Wait in line      http://127.0.0.1:1/box-office\n" in text
+    assert "http://127.0.0.1:1/desk   (sign in with s3cret)\n" in text
     assert '\nGW=http://127.0.0.1:1\nAUTH="Authorization: Bearer abc.def.ghi"\n' in text
     assert '\ncurl -sS -H "$AUTH" -N $GW/api/v1/queue/stream\n' in text
 

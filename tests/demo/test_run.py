@@ -128,6 +128,53 @@ async def test_one_can_play_by_hand(start: Start, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_one_can_wait_in_line_in_a_browser(start: Start) -> None:
+    async with start("--no-crowd", "--capacity", "1") as demo:
+        page = (await demo.says(r"Wait in line +(http\S+/box-office)"))[1]
+        await demo.says(r"until Ctrl-C")
+        headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+        def browser() -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+        async with browser() as first, browser() as second:
+            said = []
+            for each in (first, second):
+                # The first answer gives the cookie.
+                for _ in range(2):
+                    async with each.get(page) as response:
+                        text = await response.text()
+                said.append((response.status, "You are in." in text, 'data-state="waiting"' in text))
+        assert said == [(200, True, False), (503, False, True)]
+
+
+async def test_its_three_links_stay_up_and_lead_to_page_desk_and_swagger(
+    start: Start, tmp_path: Path
+) -> None:
+    async with start("--people", "8", "--capacity", "4", "--seconds", "4", "--stay") as demo:
+        desk, token = (await demo.says(r"(http\S+/desk) +\(sign in with (\S+)\)")).groups()
+        page = (await demo.says(r"Wait in line +(http\S+/box-office)"))[1]
+        swagger = (await demo.says(r"Read and try API +(http\S+)"))[1]
+        await demo.says(r"stays up until Ctrl-C")
+        async with aiohttp.ClientSession(headers={"Accept": "text/html"}) as http:
+            for link in (page, desk, swagger):
+                async with http.get(link) as response:
+                    # A first visit to the box office brings the cookie, and a page that asks again.
+                    assert (response.status, response.content_type) == (
+                        401 if link == page else 200,
+                        "text/html",
+                    )
+        # The desk has no name, so its cookie is one of an address.
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+            async with http.post(f"{desk}/session", json={"token": token}) as response:
+                assert (await response.json())["data"]["operator"] == "management"
+            async with http.get(f"{desk}/api/rooms/default/report") as response:
+                assert sum(each["arrivals"] for each in (await response.json())["data"]) > 0
+        demo.process.send_signal(signal.SIGINT)
+        assert await demo.ends() == 0, demo.said
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_second_interrupt_ends_it_at_once(start: Start, tmp_path: Path) -> None:
     async with start("--people", "40", "--capacity", "4", "--seconds", "60") as demo:
         await demo.says(r"Starting")

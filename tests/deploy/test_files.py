@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,26 +14,10 @@ import yaml
 
 from gateway.settings.model import TABLE, check
 from tests.deploy.rig import nginx_executable
+from tests.deploy.tools import BIN, DEPLOY, TOP, run, tool
 from tests.support.gateway_process import gateway_process
 
-TOP = Path(__file__).parents[2]
-DEPLOY = TOP / "deploy"
 SETTINGS = {row.name for row in TABLE}
-BIN = Path(sysconfig.get_path("scripts"))
-
-
-def tool(name: str) -> str:
-    """Where it is; the test is skipped if it is nowhere."""
-    found = shutil.which(name) or shutil.which(name, path=str(BIN))
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def run(*command: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=50, check=False, env=os.environ | dict(environ or {})
-    )
 
 
 @pytest.fixture

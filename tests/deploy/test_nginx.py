@@ -90,6 +90,23 @@ async def test_management_is_closed_in_every_spelling(front: Front) -> None:
     assert opened == []
 
 
+async def test_no_client_asks_for_a_decision_about_a_call(front: Front) -> None:
+    """That is for proxies which forward themselves. NGINX here is trusted, and passes on what clients ask."""
+    told = []
+    for path in ("/api/v1/queue/authorize", "/api/v1/queue/authorize/ext/api/v1/products/1"):
+        for spelling in SPELLINGS:
+            for described in (
+                "",
+                "X-Original-Method: GET\r\nX-Original-URI: /api/v1/products/1\r\n",
+                "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /api/v1/products/1\r\n",
+            ):
+                headers = f"Host: front.example\r\n{described}"
+                status, answer = await front.raw("GET", spelling(path), headers=headers)
+                if status not in (400, 404) or b"X-Gateway-Signature" in answer:
+                    told.append((spelling(path), described, status))
+    assert told == []
+
+
 async def test_websockets_come_through_and_no_other_upgrade_does(front: Front) -> None:
     headers = {"Authorization": f"Bearer {front.issuer.token('talker')}"}
     async with front.session.ws_connect(

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from gateway.api import forwarding
 from tests.fast_path.rig import Pair, paired
-from tests.fast_path.routes import ROUTES, ROUTES_WITH_RULES
+from tests.fast_path.routes import ROUTES, ROUTES_WITH_RULES, RULED, USUAL
 from tests.support.gateway import Gateways
 from tests.support.redis_server import RedisServer
 
@@ -43,26 +43,12 @@ async def package_gateways(
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def usual(package_gateways: Gateways) -> AsyncIterator[Pair]:
     """Gateways without trusted proxies and CORS rules, which sign what they tell services."""
-    async with paired(
-        package_gateways,
-        ROUTES,
-        identity_hmac_secret="a-secret-of-the-tests",
-        proxy_response_timeout_seconds="5",
-    ) as pair:
+    async with paired(package_gateways, ROUTES, **USUAL) as pair:
         yield pair
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def ruled(package_gateways: Gateways) -> AsyncIterator[Pair]:
     """Gateways behind a trusted proxy, with CORS rules, security headers and a limit for bodies."""
-    async with paired(
-        package_gateways,
-        ROUTES_WITH_RULES,
-        gateway_profile="spring",
-        server_forward_headers_strategy="framework",
-        trusted_proxies="127.0.0.0/8",
-        max_request_body_bytes="66000",
-        proxy_response_timeout_seconds="5",
-        tracing_sampling_probability="1",
-    ) as pair:
+    async with paired(package_gateways, ROUTES_WITH_RULES, **RULED) as pair:
         yield pair

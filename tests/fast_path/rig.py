@@ -163,10 +163,12 @@ _TRACE = re.compile(rb"(?i)(?<=x-trace-id: )[0-9a-f]{32}|(?<=\"traceId\":\")[0-9
 _PARENT = re.compile(rb"(?i)(?<=\r\ntraceparent: 00-)([0-9a-f]{32})-[0-9a-f]{16}")
 _CLOCK = re.compile(
     rb"(?<=\r\nDate: )[^\r]*|(?<=\"timestamp\":\")[^\"]*|(?<=\"expiresInSeconds\":)\d+|(?<=retry: )\d+"
+    rb"|(?<=data-now=\")\d+"
 )
 # A signed pass differs by the gateway's keys and the second. One that a client has forged does not begin so.
 _PASS = re.compile(
-    rb"(?<=: queue-pass=)ey[\w.-]+|(?<=: queue-pass-vip=)ey[\w.-]+|(?<=X-Queue-Pass: )ey[\w.-]+"
+    rb"(?<=: queue-pass=)ey[\w.-]+|(?<=: queue-pass-vip=)ey[\w.-]+|(?<=: queue-pass-observed=)ey[\w.-]+"
+    rb"|(?<=X-Queue-Pass: )ey[\w.-]+"
     rb'|(?<="pass":")ey[\w.-]+|(?<=; Max-Age=)\d+'
 )
 
@@ -318,13 +320,25 @@ def difference(case: Case, fast: Outcome, plain: Outcome) -> list[str]:
     for name in ("got", "seen", "logged"):
         one, other = getattr(fast, name), getattr(plain, name)
         if one != other:
+            at = _first_difference(repr(one), repr(other))
             lines += [f"{name} fast  {_short(one)}", f"{name} plain {_short(other)}"]
+            lines += [f"{name} fast  there: {_around(one, at)}", f"{name} plain there: {_around(other, at)}"]
     return lines
 
 
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) < 1200 else f"{text[:700]} ... {text[-400:]}"
+
+
+def _first_difference(one: str, other: str) -> int:
+    return next(
+        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _around(value: object, at: int) -> str:
+    return repr(value)[max(0, at - 60) : at + 60]
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 _SERVED = """
   - {id: open, uri: "lb://service", predicates: ["Path=/open/**"]}
   - {id: reservations, uri: "lb://service", predicates: ["Path=/api/v1/reservations/**"]}
@@ -93,3 +95,16 @@ cors:
       allowCredentials: true
       maxAge: 600
 """
+
+USUAL: Final = {"identity_hmac_secret": "a-secret-of-the-tests", "proxy_response_timeout_seconds": "5"}
+"""Settings that go with ``ROUTES``."""
+
+RULED: Final = {
+    "gateway_profile": "spring",
+    "server_forward_headers_strategy": "framework",
+    "trusted_proxies": "127.0.0.0/8",
+    "max_request_body_bytes": "66000",
+    "proxy_response_timeout_seconds": "5",
+    "tracing_sampling_probability": "1",
+}
+"""Settings that go with ``ROUTES_WITH_RULES``."""

@@ -17,7 +17,7 @@ from gateway.app import FAST_PATH
 from gateway.context import RequestContext
 from gateway.fast_path import executor
 from gateway.fast_path.executor import PlainCall
-from gateway.observability import zipkin
+from gateway.observability import span_queue
 from tests.fast_path.rig import LAST, Case, Pair, Side, masked, one, paired, request, talk
 from tests.fast_path.routes import ROUTES
 from tests.fast_path.service import Do, pause
@@ -120,7 +120,7 @@ async def test_a_long_request_line_is_judged_in_linear_time(usual: Pair, part: s
         fast_path.may_serve(f"GET /{part * 200_000}{end}\r\n".encode(), 2_000_000)
 
 
-@pytest.mark.parametrize("broken", ["account", "head_for", "error_response"])
+@pytest.mark.parametrize("broken", ["account", "head_for", "refusal_response"])
 async def test_a_fault_of_its_own_leaves_no_client_waiting(
     usual: Pair, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -129,7 +129,7 @@ async def test_a_fault_of_its_own_leaves_no_client_waiting(
 
     await talk(usual.fast.port, Case((LAST,)))
     monkeypatch.setattr(executor, broken, fail)
-    target = "/private/a" if broken == "error_response" else "/open/a"
+    target = "/private/a" if broken == "refusal_response" else "/open/a"
     async with connected(usual.fast.gateway.base) as client:
         client.send(request(f"GET {target}"))
         with suppress(ConnectionError):
@@ -354,7 +354,7 @@ async def test_no_call_is_traced_as_part_of_another_one(
 ) -> None:
     """A traced call has opened the connection to the service on which a call that is not traced is answered. A gated
     call waits behind that one."""
-    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(span_queue, "EVERY_SECONDS", 0.05)
     async with (
         a_collector() as collector,
         own_pair(tmp_path, own_redis, zipkin_endpoint=collector.url) as pair,
@@ -413,7 +413,7 @@ def shape(spans: list[dict[str, Any]]) -> list[Any]:
 async def test_a_sampled_trace_has_the_same_spans(
     tmp_path: Path, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(span_queue, "EVERY_SECONDS", 0.05)
     async with (
         a_collector() as collector,
         own_pair(tmp_path, own_redis, zipkin_endpoint=collector.url) as pair,

@@ -100,7 +100,7 @@ async def test_doors(package_gateways: Gateways) -> None:
         for act, statuses in expected.items():
             for side in (pair.fast, pair.plain):
                 side.random = re.compile(rb"(?<=\r\nRetry-After: )\d+")
-                await side.gateway.app[ROOMS]["default"].set_doors(act)  # type: ignore[arg-type]
+                await side.gateway.app[ROOMS]["default"].operations.set_doors(act)  # type: ignore[arg-type]
             outcomes = await pair.compare_all([one(call, pair.bearer("new")) for call in CALLS[:3]])
             assert tuple(outcome.got[9:12] for outcome in outcomes) == statuses
             await pair.compare_all([one(call, pair.bearer(user)) for call in CALLS for user in USERS])

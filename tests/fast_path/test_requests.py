@@ -33,8 +33,11 @@ def chosen(method: str, path: str) -> list[str]:
     """The spellings of a path that the fast path may serve, and some of the others."""
     found = spellings((path,))
     offered = [
-        target for target in found if _PLAIN_REQUEST_LINE.fullmatch(f"{method} {target} HTTP/1.1".encode())
+        target
+        for target in found
+        if _PLAIN_REQUEST_LINE.fullmatch(f"{method} {target} HTTP/1.1\r\n".encode())
     ]
+    assert offered
     return [*offered, *found[::15]]
 
 

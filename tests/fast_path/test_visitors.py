@@ -71,7 +71,7 @@ async def visited(package_gateways: Gateways) -> AsyncIterator[Pair]:
     async with paired(package_gateways, ROUTES, trusted_proxies="127.0.0.0/8", **settings) as pair:
         for side in (pair.fast, pair.plain):
             side.random = NEW
-            await side.gateway.nobody("GET", "/api/v1/queue/pass-keys.json")
+            await side.gateway.keys_known()
         yield pair
 
 

@@ -102,6 +102,7 @@ class Site:
         return look(
             SimpleNamespace(  # type: ignore[arg-type] - just what is looked at
                 keys=self.room,
+                lanes=(),
                 client=self.store,
                 capacity=self.capacity,
                 duration=round(self.duration * 1000),

@@ -77,7 +77,7 @@ async def gathered(url: str) -> None:
         async with room.running():
             states = await asyncio.gather(*(room.lineup(f"user-{number}") for number in range(USERS)))
             assert {state.kind for state in states} == {StateKind.REGISTERED}
-            await room.set_limits(rules={"opens_at": time.time() - 1})
+            await room.operations.set_limits(rules={"opens_at": time.time() - 1})
 
 
 def drawn_order(store: sync_redis.Redis, keys: RoomKeys) -> list[str]:

@@ -13,6 +13,8 @@ import pytest
 from gateway.context import LOOP_LAG, ROOMS
 from gateway.observability import loop_lag as lag
 from gateway.waiting_room.batch import CROWD
+from gateway.waiting_room.lanes import DEFAULT_LANE
+from gateway.waiting_room.lineup import Lineup
 from gateway.waiting_room.state import State
 from tests.support.gateway import Answer, Caller, Gateways, Running, Stream
 
@@ -136,19 +138,19 @@ async def test_while_redis_does_not_keep_up_only_lineups_are_refused(
     room = gateway.app[ROOMS]["default"]
     send, called, held = room._lineups._send, asyncio.Event(), asyncio.Event()
 
-    async def slowly(users: list[str]) -> Sequence[State]:
+    async def slowly(lineups: list[Lineup]) -> Sequence[State]:
         called.set()
         await held.wait()
-        return await send(users)
+        return await send(lineups)
 
     buyer, waiting, newcomer = (gateway.user(name) for name in ("buyer", "waiting", "newcomer"))
     assert (await buyer.lineup()).json["state"] == "ALLOWED_IN"
     assert (await waiting.lineup()).json["state"] == "WAITING"
     monkeypatch.setattr(room._lineups, "_send", slowly)
     monkeypatch.setattr(room._lineups, "_patience", 60.0)
-    first = room._lineups.submit("crowd")
+    first = room._lineups.submit(Lineup("crowd", DEFAULT_LANE))
     await called.wait()
-    crowd = [room._lineups.submit(f"crowd-{number}") for number in range(CROWD)]
+    crowd = [room._lineups.submit(Lineup(f"crowd-{number}", DEFAULT_LANE)) for number in range(CROWD)]
 
     try:
         for caller in (newcomer, gateway.nobody):

@@ -37,7 +37,16 @@ def test_headers_make_no_other_call_of_one_that_is_free(one_gateway: Gateway, me
     for one in seen:
         names = {name.lower() for name, _ in one.headers}
         assert names - {"connection", "content-length"} == {
-            *("host", "authorization", "x-user-id", "x-user-type", "traceparent", "forwarded", "x-real-ip"),
+            *(
+                "host",
+                "authorization",
+                "x-user-id",
+                "x-user-type",
+                "traceparent",
+                "forwarded",
+                "x-real-ip",
+                "via",
+            ),
             *(f"x-forwarded-{fact}" for fact in ("for", "host", "port", "proto")),
         }, one.raw
         assert b"reservations" not in one.raw.partition(b"\r\n")[2]

@@ -106,4 +106,5 @@ def test_what_concerns_one_connection_stays_there(one_gateway: Gateway) -> None:
         "x-forwarded-host",
         "x-real-ip",
         "traceparent",
+        "via",
     }

@@ -28,6 +28,13 @@ class Counts(dict[str, int]):
         self[outcome] = self.get(outcome, 0) + count
 
 
+class CountsOfReceivers(dict[tuple[str, str], int]):
+    """How often there was each outcome at each receiver."""
+
+    def __call__(self, receiver: str, outcome: str, count: int) -> None:
+        self[receiver, outcome] = self.get((receiver, outcome), 0) + count
+
+
 class StuckSink(io.StringIO):
     """Writes nothing until released."""
 

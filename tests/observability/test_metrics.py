@@ -36,9 +36,13 @@ class Numbers:
     stays: tuple[float, ...] = (99.0,)
     ages: tuple[float, ...] | None = ()
     following: object | None = None
+    lanes: tuple[object, ...] = ()
 
     def wait_at(self, position: int) -> float | None:
         return position / self.rate if self.rate else None
+
+    def wait_for_newcomer(self) -> float | None:
+        return self.wait_at(self.waiting + 1)
 
 
 @pytest.fixture

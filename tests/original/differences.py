@@ -262,6 +262,8 @@ STAYS: list[Known] = [
         {"sent traceparent": (ABSENT, "00-{trace}-{span}-01")},
     ),
     Known("Traces", ("headers/trace-b3",), {"sent b3": GONE}),
+    Known("Loops", ALL, {"sent via": (ABSENT, "1.1 gateway-server")}),
+    Known("Loops", ("headers/via",), {"sent via": ("1.1 shop", "1.1 gateway-server | 1.1 shop")}),
     Known(
         "What the client did not send",
         ALL,

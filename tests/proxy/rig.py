@@ -25,11 +25,12 @@ from gateway.errors import (
 from gateway.proxy.forward import REPEATABLE_METHODS, Forwarder
 from gateway.proxy.forwarded import direct_origin
 from gateway.proxy.headers import upstream_headers
-from gateway.proxy.load_balancer import Instances, UpstreamBase
+from gateway.proxy.load_balancer import Instances
 from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import IDLE_SECONDS, UpstreamPool
 from gateway.proxy.response import ForwardedResponse
 from gateway.proxy.uploads import Uploads
+from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import Tunnels
 from gateway.server.limits import SERVER_OPTIONS
 from gateway.server.listener import Server

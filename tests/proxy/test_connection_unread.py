@@ -21,8 +21,8 @@ from aiohttp import connector
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import accept_of
 from gateway.server import socket_buffer
 from tests.proxy.rig import gateway_to

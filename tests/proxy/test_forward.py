@@ -14,8 +14,8 @@ from multidict import CIMultiDict
 from gateway.errors import BadRequest, NoInstance, PayloadTooLarge, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy import forward
 from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.response import BufferedResponse, ForwardedResponse, send_interim, wait_for_reader
+from gateway.proxy.upstream import UpstreamBase
 from tests.proxy import rig
 from tests.proxy.rig import aiohttp_upstream
 from tests.support.raw_http import OK, SECONDS, Peer, Upstream, answering, raw_upstream
@@ -386,7 +386,7 @@ async def test_an_instance_that_refuses_is_passed_over_for_every_method() -> Non
         async with gateway_to("svc", services=services) as gateway, gateway.client() as client:
             for method in ("POST", "GET", "POST", "PATCH"):
                 assert (await client.ask(method, "/", "Content-Length: 0")).body == b"ok"
-            assert len(gateway.instances._ejected_until) == 1
+            assert len(gateway.instances._ejections.until) == 1
 
 
 async def test_an_instance_with_an_unknown_host_name_is_passed_over_like_one_that_refuses() -> None:
@@ -396,7 +396,7 @@ async def test_an_instance_with_an_unknown_host_name_is_passed_over_like_one_tha
         async with gateway.client() as client:
             for _ in range(4):
                 assert (await client.ask()).body == b"ok"
-        assert list(gateway.instances._ejected_until) == [odd]
+        assert list(gateway.instances._ejections.until) == [odd]
 
 
 async def test_an_instance_that_takes_a_connection_is_not_aside_any_more() -> None:
@@ -405,7 +405,7 @@ async def test_an_instance_that_takes_a_connection_is_not_aside_any_more() -> No
         async with gateway_to("svc", services=services) as gateway, gateway.client() as client:
             gateway.instances.eject(upstream.base)
             assert (await client.ask()).body == b"ok"
-            assert [base.port for base in gateway.instances._ejected_until] == [1]
+            assert [base.port for base in gateway.instances._ejections.until] == [1]
 
 
 async def test_unreachable_instances_and_an_unknown_service_are_different_errors() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from multidict import CIMultiDict
 
 from gateway.errors import BadRequest, UpstreamUnreachable
 from gateway.proxy.forwarded import TrustedProxies, direct_origin, origin
 from gateway.proxy.headers import (
     fold,
+    keep_private,
     removed_prefix,
     request_head,
     response_head,
@@ -276,3 +278,34 @@ def test_an_answer_whose_connection_has_too_many_members_is_refused() -> None:
     assert kept.fields == []
     with pytest.raises(UpstreamUnreachable):
         response_headers([(b"Connection", b"a" + b",b" * 50), (b"connection", b"," * 50)])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([("Cache-Control", "no-store")], [("Cache-Control", "no-store")]),
+        ([("X-A", "é\udcff")], [("X-A", "é\udcff"), ("Cache-Control", "private")]),
+        (
+            [("Location", "/"), ("Cache-Control", "public, max-age=9"), ("CDN-Cache-Control", "max-age=9")],
+            [("Location", "/"), ("Cache-Control", "private, max-age=9")],
+        ),
+        (
+            [("Cache-Control", "no-store, public"), ("X-Accel-Expires", "9")],
+            [("Cache-Control", "no-store, public")],
+        ),
+        (
+            [("Cache-Control", 'max-age=9, ext="a, private, b"')],
+            [("Cache-Control", 'private, max-age=9, ext="a, private, b"')],
+        ),
+        (
+            [("Cache-Control", 'public, ext="a, no-store, b"')],
+            [("Cache-Control", 'private, ext="a, no-store, b"')],
+        ),
+    ],
+)
+def test_an_answer_of_the_gateway_is_kept_from_shared_caches_like_one_of_a_service(
+    given: list[tuple[str, str]], kept: list[tuple[str, str]]
+) -> None:
+    headers = CIMultiDict(given)
+    keep_private(headers)
+    assert sorted(headers.items()) == sorted(kept)

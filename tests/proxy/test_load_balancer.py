@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import NoInstance
-from gateway.proxy.load_balancer import EJECTION_MEMORY_SECONDS, EJECTION_SECONDS, Instances, UpstreamBase
+from gateway.proxy.ejections import EJECTION_MEMORY_SECONDS, EJECTION_SECONDS
+from gateway.proxy.load_balancer import Instances
+from gateway.proxy.upstream import UpstreamBase
+from gateway.resilience.services import ServicePolicy
 from tests.support.clock import Clock
 
 ONE, TWO, THREE = (UpstreamBase("http", "127.0.0.1", port) for port in (1, 2, 3))
@@ -121,6 +124,11 @@ def test_replacing_swaps_all_or_nothing() -> None:
     with pytest.raises(ValueError, match="not http"):
         instances.replace({"svc": [URLS[0]], "bad": ["ftp://x"]})
     assert instances.pick("svc") == TWO
+    policies = {"svc": ServicePolicy({URLS[0]: 5}), "bad": ServicePolicy({"ftp://x": 5})}
+    with pytest.raises(ValueError, match="not http"):
+        instances.replace({"svc": [URLS[0]]}, policies)
+    assert instances.pick("svc") == TWO
+    assert not instances.balancers()
 
 
 def test_an_ejection_of_long_ago_is_forgotten() -> None:
@@ -129,4 +137,4 @@ def test_an_ejection_of_long_ago_is_forgotten() -> None:
     for port in range(1000):
         instances.eject(UpstreamBase("http", "h", port))
         clock.now += 1
-    assert len(instances._ejected_until) <= EJECTION_SECONDS + EJECTION_MEMORY_SECONDS + 1
+    assert len(instances._ejections.until) <= EJECTION_SECONDS + EJECTION_MEMORY_SECONDS + 1

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from gateway.proxy.load_balancer import Instances, UpstreamBase
+from gateway.proxy.load_balancer import Instances
+from gateway.proxy.upstream import UpstreamBase
 from gateway.resilience.services import EjectPolicy, ServicePolicy
 
 URLS = [f"http://10.0.0.{number}:80" for number in (1, 2, 3, 4)]
 BASES = [UpstreamBase.parse(url) for url in URLS]
+
+
+class Seen:
+    """What the load balancer tells."""
+
+    def __init__(self) -> None:
+        self.left_out: list[str] = []
+        self.changes: list[tuple[str, bool]] = []
+
+    def ejected(self, service: str) -> None:
+        self.left_out.append(service)
+
+    def health_changed(self, service: str, healthy: bool) -> None:
+        self.changes.append((service, healthy))
 
 
 class Clock:
@@ -20,11 +35,11 @@ class Clock:
 
 
 def _instances(count: int = 3, **policy: Any) -> tuple[Instances, Clock, dict[UpstreamBase, int], list[str]]:
-    clock, load, ejected = Clock(), dict[UpstreamBase, int](), list[str]()
-    instances = Instances({}, clock, load, ejected.append)
+    clock, load, seen = Clock(), dict[UpstreamBase, int](), Seen()
+    instances = Instances({}, clock, load, seen)
     weights = policy.pop("weights", dict.fromkeys(URLS[:count], 1))
     instances.replace({"Shop": list(weights)}, {"shop": ServicePolicy(weights, **policy)})
-    return instances, clock, load, ejected
+    return instances, clock, load, seen.left_out
 
 
 def test_instances_take_turns_by_their_weights_and_evenly() -> None:

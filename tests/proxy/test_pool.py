@@ -12,8 +12,8 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from gateway.proxy.load_balancer import UpstreamBase
 from gateway.proxy.pool import ConnectFailed, UpstreamPool
+from gateway.proxy.upstream import UpstreamBase
 from tests.proxy.rig import gateway_to
 from tests.support.raw_http import OK, SECONDS, Peer, Upstream, answering, raw_upstream, request
 

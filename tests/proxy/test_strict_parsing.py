@@ -11,7 +11,6 @@ from aiohttp import client_proto, http_parser
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy import whole_answers
-from gateway.proxy.connection import UpstreamProtocol
 from gateway.proxy.headers import response_head, response_headers
 from gateway.proxy.strict_parsing import (
     CHUNKS_PER_TURN,
@@ -21,6 +20,7 @@ from gateway.proxy.strict_parsing import (
     ChunkChecker,
     head_end,
 )
+from gateway.proxy.upstream_protocol import UpstreamProtocol
 from gateway.proxy.whole_answers import WholeAnswerParser
 from tests.hostile import answers
 

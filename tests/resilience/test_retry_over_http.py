@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.app import METRICS
-from gateway.observability import zipkin
+from gateway.observability import span_queue
 from gateway.resilience.retry import BUDGET_FLOOR, BUDGET_SHARE
 from tests.resilience.rig import Scripted, answer, ask, counted, routes, scripted
 from tests.support.collector import a_collector
@@ -128,7 +128,7 @@ async def test_a_service_without_an_instance_is_a_reason(gateways: Gateways, fas
 async def test_each_attempt_has_a_span_that_says_how_it_ended(
     gateways: Gateways, fast_path: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zipkin, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(span_queue, "EVERY_SECONDS", 0.05)
     trace = "0af7651916cd43dd8448eb211c80319c"
     filters = [_retry(retries=2, series="SERVER_ERROR,SUCCESSFUL", backoff={"firstBackoff": "300ms"})]
     async with a_collector() as collector, scripted(OK) as service:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.resilience.services import EjectPolicy, ServicePolicy, hash_score
+from gateway.resilience.services import EjectPolicy, ServicePolicy, hash_score, slow_shares
 
 
 def _chosen(key: str, weights: dict[str, int]) -> str:
@@ -49,3 +49,9 @@ def test_ejections_grow_up_to_a_bound() -> None:
 )
 def test_at_most_a_share_of_the_instances_is_left_out(share: float, instances: int, most: int) -> None:
     assert EjectPolicy(share=share).most_ejected(instances) == most
+
+
+@pytest.mark.parametrize(("connections", "share"), [(1, 1), (3, 1), (4, 1), (8, 2), (200, 50)])
+def test_slow_clients_get_a_quarter_of_a_bound(connections: int, share: int) -> None:
+    policies = {"a": ServicePolicy(max_connections=connections), "b": ServicePolicy()}
+    assert slow_shares(policies) == {"a": share}

@@ -75,7 +75,7 @@ async def test_requests_with_the_same_key_go_to_the_same_instance(
         services = [one, two, three]
         gateway = await gateways.start(_routes(services, balance="hash", hash=hashed), fast_path=fast_path)
         used = Counter[str]()
-        for number in range(12):
+        for number in range(40):
             key = gateways.issuer.token(f"user{number}") if hashed == "user" else f"key{number}"
             for each in services:
                 each.calls.clear()

@@ -203,13 +203,20 @@ def test_a_filter_without_effect_is_accepted_with_a_warning(name: str) -> None:
 
 
 @pytest.mark.parametrize("block", _BLOCK.findall(TEXT), ids=lambda block: block.partition(":")[0])
-def test_the_other_sections_are_sound(block: str) -> None:
-    assert parse(f"routes: []\n{block}".encode(), "docs.yaml", {}).routes == ()
+def test_the_other_sections_are_sound(block: str, tmp_path: Path) -> None:
+    [template] = re.findall(
+        r"```html\n(.*?)```", (ROOT / "docs" / "reference" / "gates.md").read_text("utf-8"), re.DOTALL
+    )
+    (tmp_path / "page.html").write_text(template, encoding="utf-8")
+    (tmp_path / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
+    assert parse(f"routes: []\n{block}".encode(), str(tmp_path / "docs.yaml"), {}).routes == ()
     assert len(_BLOCK.findall(TEXT)) >= 7
 
 
 def test_every_rule_of_a_warning_is_in_the_table() -> None:
-    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "gateway" / "routing").rglob("*.py"))
+    gateway = ROOT / "gateway"
+    files = [*(gateway / "routing").rglob("*.py"), gateway / "composition" / "page_warnings.py"]
+    code = "\n".join(path.read_text("utf-8") for path in files)
     rules = set(re.findall(r'\bwarn\((?:[^"()]|\([^()]*\))*"([a-z]+(?:-[a-z]+)*)",', code))
     assert {"retry", "rate-limit", "gate-without-route", "fallback-ungated"} <= rules
     page = (ROOT / "docs" / "reference" / "routes.md").read_text("utf-8")

@@ -18,10 +18,18 @@ from gateway.proxy import downloads as downloading
 from gateway.proxy import uploads as uploading
 from tests.support.gateway import Gateways, Running
 from tests.support.raw_http import SECONDS, Answer, Client, connected, request
+from tests.support.waiting import eventually
 
 ROUTES = """
 routes:
   - {id: open, uri: "SERVICE", predicates: ["Path=/open/**"]}
+access:
+  public: ["/open/**"]
+"""
+LIMITED = """
+services: {s: {instances: ["SERVICE"], max-connections: 4, max-waiting: 4}}
+routes:
+  - {id: open, uri: "lb://S", predicates: ["Path=/open/**"], metadata: {connect-timeout: 4000}}
 access:
   public: ["/open/**"]
 """
@@ -142,6 +150,38 @@ async def deaf_client_of(gateway: Running, path: str) -> AsyncIterator[socket.so
         await loop.sock_connect(sock, ("127.0.0.1", int(gateway.base.rpartition(":")[2])))
         await loop.sock_sendall(sock, request("GET", path))
         yield sock
+
+
+async def test_slow_bodies_of_one_client_leave_most_connections_of_a_limited_service(
+    gateways: Gateways,
+) -> None:
+    """A client has more slow uploads than the service has connections, and the bounds are the usual ones."""
+    async with few_threads() as service:
+        routes = LIMITED.replace("SERVICE", f"http://127.0.0.1:{service.server_port}")
+        gateway = await gateways.start(routes)
+        async with AsyncExitStack() as stack:
+            for _ in range(THREADS):
+                client = await stack.enter_async_context(connected(gateway.base))
+                client.send(request("POST", "/open/x", "Content-Length: 700000") + b"a" * 70_000)
+            await eventually(lambda: service.accepted == THREADS)
+            async with asyncio.timeout(SECONDS):
+                assert (await gateway.nobody("GET", "/open/y")).status == 200
+            assert sum(gateway.app[UPLOADS].by_service.values()) == 1
+
+
+async def test_slow_readers_leave_most_connections_of_a_limited_service(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloading, "LEAD_SECONDS", 0.2)
+    async with few_threads() as service:
+        routes = LIMITED.replace("SERVICE", f"http://127.0.0.1:{service.server_port}")
+        gateway = await gateways.start(routes)
+        async with AsyncExitStack() as stack:
+            for _ in range(THREADS):
+                await stack.enter_async_context(deaf_client_of(gateway, "/open/big"))
+            async with asyncio.timeout(SECONDS):
+                assert (await gateway.nobody("GET", "/open/y")).status == 200
+            assert sum(gateway.app[DOWNLOADS].by_service.values()) == 1
 
 
 @pytest.mark.parametrize("bound", ["slow_downloads_per_service", "slow_downloads_per_client"])

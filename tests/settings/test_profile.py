@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from gateway.composition.live_settings import config_request
 from gateway.errors import SettingsError
@@ -239,6 +240,19 @@ class TestHeaders:
 
     def test_a_304_gets_none_about_caching(self) -> None:
         assert self.added(status=304) == [name for name, _ in self.PLAIN[3:]]
+
+    def test_a_header_that_a_page_of_the_gateway_has_stays(self) -> None:
+        """The waiting page needs its Referrer-Policy, and the preview at the desk the hashes of its styles."""
+        security = security_headers(strict_transport=False)
+        headers = CIMultiDict(
+            {"Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Frame-Options": "SAMEORIGIN"}
+        )
+        security.add_missing(headers, 200, own=True)
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"].startswith("no-cache, no-store")
+        assert len(headers) == len(set(headers))
 
     def test_strict_transport_is_for_https_alone(self) -> None:
         security = security_headers(strict_transport=True)

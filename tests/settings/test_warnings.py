@@ -183,7 +183,7 @@ def test_servers_and_zones_that_are_read_or_another_regions_are_not_told(environ
     [
         (
             ["SERVER_SSL_KEY_STORE"],
-            "SERVER_SSL_KEY_STORE is a setting of Spring's without effect here: the gateway",
+            "TLS is that of SERVER_SSL_CERTIFICATE",
         ),
         (
             ["SERVER_SSL_ENABLED", "server.ssl.key-store"],

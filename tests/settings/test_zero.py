@@ -55,6 +55,17 @@ def takes_zero(row: Setting) -> bool:
 
 
 @pytest.mark.parametrize("row", NUMBERS, ids=lambda row: row.name)
+def test_a_setting_takes_the_bounds_that_it_names_and_no_more(row: Setting) -> None:
+    named = re.search(r"number from (\d+) to (\d+)", row.kind.allowed)
+    if named is None or "per s, m or h" in row.kind.allowed:
+        return
+    low, high = map(int, named.groups())
+    assert (row.kind.parse(str(low)), row.kind.parse(str(high))) == (low, high)
+    with pytest.raises(ValueError, match=f"{high}|{high + 1}"):
+        row.kind.parse(str(high + 1))
+
+
+@pytest.mark.parametrize("row", NUMBERS, ids=lambda row: row.name)
 def test_a_setting_that_takes_0_says_what_it_means_and_which_test_holds_it(row: Setting) -> None:
     assert takes_zero(row) == ("(0 = " in row.allowed) == (row.name in ROWS)
     if row.name in ROWS:

@@ -31,15 +31,17 @@ from gateway.demo.observer import describe
 from gateway.demo.plan import Limits, Person, Plan, draw_crowd
 from gateway.demo.rules import Rule
 from gateway.demo.services import PASSWORD, Account
+from tests.soak.bounds import Bounds
 from tests.soak.caller import Caller
 from tests.soak.claims import Claimants
+from tests.soak.doors import Doors
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.fleet import HOST, Site, a_site
 from tests.soak.parking import Pair
 from tests.soak.rate import Paced
 from tests.soak.room import RoomWatch, look
 from tests.soak.watch import Watch
-from tests.soak.watched_rooms import CLAIM_ROOM, PARKING_ROOM, RATE_ROOM
+from tests.soak.watched_rooms import BOUND_ROOM, CLAIM_ROOM, DOOR_ROOM, PARKING_ROOM, RATE_ROOM
 from tests.support.redis_client import open_redis
 
 CAPACITY = 12
@@ -68,6 +70,10 @@ def make_crowd(plan: Plan) -> list[Person]:
     ]
 
 
+Watcher = Pair | Paced | Claimants | Doors | Bounds
+"""Watches single rules in a room of its own."""
+
+
 class Soak:
     """One run."""
 
@@ -80,7 +86,7 @@ class Soak:
         self.names = {one.number: one.name for one in people}
         self.faults: Counter[str] = Counter()
         self.unforeseen = 0
-        self.watchers: list[Pair | Paced | Claimants] = []
+        self.watchers: list[Watcher] = []
         self.single_checks: Counter[str] = Counter()
         self._blind_until = self._began
         self.room = RoomWatch(
@@ -100,6 +106,8 @@ class Soak:
                 self._watch_single("parking", PARKING_ROOM, Pair),
                 self._watch_single("rate", RATE_ROOM, Paced),
                 self._watch_single("claims", CLAIM_ROOM, Claimants),
+                self._watch_single("doors", DOOR_ROOM, Doors),
+                self._watch_single("bounds", BOUND_ROOM, Bounds),
             )
         ]
         connector = aiohttp.TCPConnector(limit=0, resolver=self._site.fleet, use_dns_cache=False)
@@ -180,9 +188,7 @@ class Soak:
         for watcher in self.watchers:
             watcher.emptied()
 
-    async def _watch_single(
-        self, what: str, room: str, kind: type[Pair] | type[Paced] | type[Claimants]
-    ) -> None:
+    async def _watch_single(self, what: str, room: str, kind: type[Watcher]) -> None:
         """Watches one rule in a room of its own."""
         with self._told(f"the watch of {what}"):
             connector = aiohttp.TCPConnector(resolver=self._site.fleet, use_dns_cache=False, force_close=True)

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from gateway.demo.rules import Rule
-from tests.soak.fleet import HOST
+from tests.soak.fleet import HOST, OPERATOR_TOKEN
 
 Say = Callable[[Rule, bool, str], None]
 """Takes each check of an observer: the rule, whether it holds, and what was seen."""
@@ -22,6 +22,17 @@ class Caller:
         self._http = http
         self._token_of = token_of
         self._room = room
+
+    async def act(self, act: str) -> int:
+        """An operator's act on the room; the status, 0 without an answer."""
+        url = f"http://{HOST}:80/actuator/rooms/{self._room}/{act}"
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+        try:
+            timeout = aiohttp.ClientTimeout(total=5.0)
+            async with self._http.post(url, headers=headers, timeout=timeout) as answer:
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError):
+            return 0
 
     async def call(self, method: str, what: str, user: str) -> tuple[int, dict[str, Any]]:
         """Status and body; 0 without an answer."""

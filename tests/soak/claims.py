@@ -55,9 +55,13 @@ class Claimants:
         if state != "WAITING":
             raise BeginAnew
         ticket = self._body["data"]["ticket"]
+        freed = time.time()
         while (await self._caller.call("POST", "leave", holder))[0] != 204:
             await asyncio.sleep(_POLL_SECONDS)
         if await self._ask("GET", "status", waits) != "ALLOWED_IN":
+            raise BeginAnew
+        if self._body.get("claimBy", 0) / 1000 >= freed + 2 * CLAIM:
+            # So late that it may be the second window: the first one was over before there was an answer.
             raise BeginAnew
         if claims:
             await self._claim(waits)

@@ -24,6 +24,7 @@ from tests.support.redis_server import RedisServer
 
 GATEWAYS = 3
 HOST = "gateways.example"
+OPERATOR_TOKEN = "the-operator-of-the-soak"
 
 
 class Mood:
@@ -147,10 +148,11 @@ async def a_site(plan: Plan, folder: Path, rng: random.Random) -> AsyncIterator[
         for name, app in apps.items():
             app.middlewares.append((keys if name == "auth-service" else services).of)
             addresses[name] = await stack.enter_async_context(serve_app(app))
-        settings = gateway_settings(plan, addresses) | {
+        settings = gateway_settings(plan, addresses, "the-token-of-the-soak") | {
             "REDIS_URL": redis.url,
             "ACCESS_LOG": "false",
             "ROUTES_FILE": str(_routes(folder)),
+            "MANAGEMENT_TOKEN": OPERATOR_TOKEN,
             "PROXY_RESPONSE_TIMEOUT_SECONDS": "1",
             # As shipped: what happens to people while the machine is busy is part of it.
             "OVERLOAD_LAG_MS": f"{Settings.from_env({}).overload_lag_ms:g}",

@@ -34,8 +34,11 @@ class State:
     estimated_wait: float | None = None
     wait_range: tuple[float, float] | None = None
     paused: bool = False
+    unlikely: bool = False
+    notice: object = None
     expires_in: float = 0.0
     claim_by: int = 0
+    lane: str = ""
 
 
 NONE = State("NONE", None, None)
@@ -91,6 +94,7 @@ class Told:
 
     log: list[str] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
+    counts: list[tuple[str, int]] = field(default_factory=list)
     open: int = 0
     written: int = 0
 
@@ -99,6 +103,9 @@ class Told:
 
     def departed(self, user: str) -> None:
         self.log.append(f"-{user}")
+
+    def counted(self, user: str, streams: int) -> None:
+        self.counts.append((user, streams))
 
     def stream_opened(self) -> None:
         self.open += 1
@@ -124,14 +131,19 @@ class Words:
     def __init__(self) -> None:
         self.rendered = 0
         self.personal = False
+        self.told = ""
 
-    def status(self, state: State, reason: str = "") -> str:
+    def status(self, state: State, languages: str, reason: str = "") -> str:
         self.rendered += 1
         return json.dumps(
             {"room": "default", "ticket": state.ticket, "userQueuePosition": state.position}
-            | ({"reason": reason} if reason else {}),
+            | ({"reason": reason} if reason else {})
+            | ({"notice": f"{state.notice} {languages}"} if state.notice else {}),
             separators=(",", ":"),
         )
+
+    def notice(self, languages: str) -> str:
+        return json.dumps({"notice": f"{self.told} {languages}"} if self.told else {})
 
     def allowed_in(
         self, expires_in: float, locale: str, user: str = "", ticket: int = 0, claim_by: int = 0

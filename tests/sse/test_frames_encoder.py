@@ -87,7 +87,7 @@ def test_remembered_endings_are_bounded() -> None:
     ("make", "low", "high"),
     [
         (Encoder.opening, 2000, 6000),
-        (lambda encoder: encoder.only_status(State()), 5000, 15_000),
+        (lambda encoder: encoder.only_status(State(), "ko"), 5000, 15_000),
         (Encoder.no_room, 5000, 15_000),
         (Encoder.going_away, 2000, 10_000),
     ],
@@ -108,6 +108,6 @@ def test_a_heartbeat_tells_the_time_in_milliseconds() -> None:
 
 def test_a_registered_user_gets_an_event_of_another_name() -> None:
     encoder = Encoder(Words())
-    assert encoder.status(State("REGISTERED", 0, 0)).raw.startswith(b"event: REGISTERED\n")
-    assert encoder.only_status(State("REGISTERED", 0, 0)).raw.startswith(b"event: REGISTERED\n")
-    assert encoder.status(State()).raw.startswith(b"event: STATUS_UPDATE\n")
+    assert encoder.status(State("REGISTERED", 0, 0), "ko").raw.startswith(b"event: REGISTERED\n")
+    assert encoder.only_status(State("REGISTERED", 0, 0), "ko").raw.startswith(b"event: REGISTERED\n")
+    assert encoder.status(State(), "ko").raw.startswith(b"event: STATUS_UPDATE\n")

@@ -240,6 +240,7 @@ class TestTabs:
             await here.gone()
 
             assert here.told.log == ["+kim", "closed", "closed", "-kim"]
+            assert here.told.counts == [("kim", 2), ("kim", 1)]
 
     async def test_closing_one_stream_leaves_the_others_alone(self) -> None:
         async with world() as here:
@@ -259,6 +260,7 @@ class TestTabs:
             await here.gone(STILL.streams_per_user)
             assert len(here.hub) == STILL.streams_per_user
             assert here.told.log == ["+kim", "closed"]
+            assert here.told.counts[-1] == ("kim", STILL.streams_per_user)
 
     async def test_a_lost_connection_is_noticed_by_the_next_write_even_without_cancellation(self) -> None:
         async with world(

@@ -288,7 +288,7 @@ async def test_a_long_run_of_writes_leaves_the_loop_to_others_again_and_again(
     async with world(STILL) as here:
         for number in range(200):
             here.room.states[f"user-{number}"] = State()
-            here.hub.join(Subscriber(f"user-{number}", "ko", SlowLine(), chunked=True, limit=1))
+            here.hub.join(Subscriber(f"user-{number}", "ko", "ko", SlowLine(), chunked=True, limit=1))
         turns = []
 
         async def others() -> None:

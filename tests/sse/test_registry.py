@@ -8,7 +8,7 @@ from tests.sse.rig import Line
 
 
 def subscriber(user: str) -> Subscriber:
-    return Subscriber(user, "ko", Line(), chunked=True, limit=1)
+    return Subscriber(user, "ko", "ko", Line(), chunked=True, limit=1)
 
 
 async def test_users_and_not_streams_have_a_place_on_the_wheel() -> None:

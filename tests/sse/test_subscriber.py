@@ -11,7 +11,7 @@ LAST = frames.event("ERROR", {"code": "REMOVED"}, last_id="end")
 
 
 def stream(line: Line, *, chunked: bool = True) -> Subscriber:
-    return Subscriber("kim", "ko", line, chunked=chunked, limit=1000)
+    return Subscriber("kim", "ko", "ko", line, chunked=chunked, limit=1000)
 
 
 async def test_frames_go_out_as_chunks_and_the_last_one_ends_the_body_in_the_same_piece() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from gateway.app import create_app
+from gateway.app import KEY_RING, create_app
 from gateway.context import CONFIGURATION, ROOMS, VISITORS
 from gateway.serve import runner_of
 from gateway.server.connection import Guard
@@ -58,10 +58,12 @@ access:
 @dataclass
 class Service:
     """A service that remembers what it was sent and answers 200 with it, and with the header ``X-Long`` where it was
-    asked for one of so many characters; WebSockets echo what they are sent."""
+    asked for one of so many characters; WebSockets echo what they are sent. ``answers``: statuses and headers of the
+    next answers."""
 
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if "Upgrade" in request.headers:
@@ -79,6 +81,9 @@ class Service:
                 "body": body.decode("latin-1"),
             }
         )
+        if self.answers:
+            status, headers = self.answers.pop(0)
+            return web.json_response(self.seen[-1], status=status, headers=headers)
         long = request.headers.get("X-Long", "")
         return web.json_response(self.seen[-1], headers={"X-Long": "x" * int(long)} if long else None)
 
@@ -222,6 +227,11 @@ class Running:
     def nobody(self) -> Caller:
         """A caller without a token."""
         return Caller(self.session, self.base, None)
+
+    async def keys_known(self) -> None:
+        """Waits until the gateway has keys to sign with; until then its answers carry no pass."""
+        await self.nobody("GET", "/api/v1/queue/pass-keys.json")
+        await eventually(lambda: self.app[KEY_RING].known, what="keys to sign with")
 
 
 def settings_for(redis_url: str, keys: str, routes_file: Path, **changes: object) -> Settings:

@@ -11,13 +11,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from tests.support import preloaded
+
 _LISTENING = re.compile(r"listening on (http://[^\s\"]+)")
+_READ_AT_START = re.compile(r"PYTHON(?!UNBUFFERED$)|AIOHTTP_|SSL_CERT|LD_|MALLOC_|LC_|LANG|TZ$")
+"""Variables that count when a process starts or imports, so not for one that has done so already."""
 
 
 class GatewayProcess:
     """One running ``gateway serve``. Its log is kept in ``lines``."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | preloaded.ForkedProcess) -> None:
         self.process = process
         self.base = ""
         self.lines: list[str] = []
@@ -80,7 +84,8 @@ async def gateway_process(
     """Runs a gateway on a free loopback port with nothing of the machine's settings in its environment.
 
     ``prefix`` is a command that executes the one behind it; ``limited_files`` makes one. With ``bare`` it gets
-    ``environ`` and nothing of what is usual in tests.
+    ``environ`` and nothing of what is usual in tests. With either, it is started as a shell does it; see ``preloaded``
+    for all others.
     """
     needed = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1"}
     usual = {
@@ -94,20 +99,20 @@ async def gateway_process(
         # A busy machine must not be taken for a crowd.
         "OVERLOAD_LAG_MS": "0",
     }
-    process = await asyncio.create_subprocess_exec(
-        *prefix,
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "gateway",
-        "serve",
-        env=needed | ({} if bare else usual) | dict(environ),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    wanted = needed | ({} if bare else usual) | dict(environ)
+    process: asyncio.subprocess.Process | preloaded.ForkedProcess
+    if preloaded.available and not prefix and not bare and not any(map(_READ_AT_START.match, wanted)):
+        process = await preloaded.start(wanted, folder)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *prefix,
+            *(sys.executable, "-W", "error", "-m", "gateway", "serve"),
+            env=wanted,
+            cwd=folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
     running = GatewayProcess(process)
     try:
         if wait:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 
 SECONDS = 10.0
 """How long any one thing may take."""
@@ -167,8 +167,20 @@ class Upstream:
 Talk = Callable[[Upstream, Peer], Awaitable[None]]
 
 
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Closes the server. If it closed between the acceptance of a connection and the making of its transport, asyncio
+    would leave the socket open."""
+    loop = asyncio.get_running_loop()
+    for each in server.sockets:
+        loop.remove_reader(each.fileno())
+    # An accepted connection gets its transport in the next turn of the loop, then its task, and then that begins.
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
+
+
 @asynccontextmanager
-async def raw_upstream(talk: Talk) -> AsyncIterator[Upstream]:
+async def raw_upstream(talk: Talk, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Upstream]:
     """Serves each connection with ``talk`` and closes it afterwards."""
     upstream = Upstream(UpstreamBase("http", "127.0.0.1", 0))
     talking: set[asyncio.Task[None]] = set()
@@ -189,12 +201,12 @@ async def raw_upstream(talk: Talk) -> AsyncIterator[Upstream]:
             writer.close()
             talking.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=READ_BYTES)
+    server = await asyncio.start_server(serve, host, port, limit=READ_BYTES)
     upstream.base = UpstreamBase("http", *server.sockets[0].getsockname()[:2])
     try:
         yield upstream
     finally:
-        server.close()
+        await stop_accepting(server)
         pending = list(talking)
         for task in pending:
             task.cancel()

@@ -18,8 +18,12 @@ MINUTE = 60_000
 FIRST_CALLS = 8
 """So many calls after a promotion are remembered, until it is clear that one has reached the service."""
 
+OWED = 1_000_000
+"""What lanes are owed is counted in such parts of an admission."""
+
 Answer = tuple[int, ...]
-"""Code, ticket, position, how many wait, what is left of the session; and until when the slot must be claimed."""
+"""Code, ticket, position, how many wait, what is left of the session; and until when the slot must be claimed, or of a
+user in line the number of the lane, if there are lanes."""
 
 
 def by_age(times: dict[str, int]) -> list[str]:
@@ -89,7 +93,7 @@ class Model:
         """How long a history is kept after the end; 0: there is none."""
         self.history: dict[str, list[tuple[int, str, str | None, int | None]]] = {}
         """User -> when, what, why, and with which ticket; the last 50."""
-        self.override = False
+        self.overridden: set[str] = set()
         self.paused = False
         self.closed = False
         self.opens_at = 0
@@ -100,7 +104,13 @@ class Model:
         self.out_of_memory = False
         self.counter = 0
         self.line: list[tuple[str, int]] = []
-        """User and ticket, the next first."""
+        """User and ticket, the next first; of all lanes."""
+        self.shares: dict[str, int] = {}
+        """The lanes beside ``default``, with their shares in parts of 10,000; 0: it is no longer configured."""
+        self.lanes: dict[str, str] = {}
+        """User in line, parked, or yet to claim a slot -> lane; who is missing is in ``default``."""
+        self.owed: dict[str, int] = {}
+        """Lane -> what it is owed of the admissions."""
         self.inside: dict[str, int] = {}
         """User -> when they were last active. Who has expired holds the slot until somebody clears up."""
         self.began: dict[str, int] = {}
@@ -127,12 +137,13 @@ class Model:
         self.tally = dict.fromkeys(
             (
                 *("admitted", "promoted", "expired", "evicted", "left", "removed", "lineups"),
-                *("parkings", "returns", "lapsed", "unclaimed", "moved"),
+                *("parkings", "returns", "lapsed", "unclaimed", "moved", "fronted"),
             ),
             0,
         )
         self.unfinished = False
         self._admissions_left = most
+        self._wanted = "default"
 
     # What can be asked
 
@@ -147,8 +158,20 @@ class Model:
         return min(ends)
 
     def position(self, user: str) -> int:
-        """1 is next; 0: not in line."""
-        return next((at for at, (name, _) in enumerate(self.line, 1) if name == user), 0)
+        """1 is next in the lane; 0: not in line."""
+        return next((at for at, (name, _) in enumerate(self.of_lane(self.lane(user)), 1) if name == user), 0)
+
+    def lane(self, user: str) -> str:
+        name = self.lanes.get(user, "default")
+        return name if name in self.shares else "default"
+
+    def of_lane(self, lane: str) -> list[tuple[str, int]]:
+        """Those who wait in it, the next first."""
+        return [place for place in self.line if self.lane(place[0]) == lane]
+
+    @property
+    def weights(self) -> dict[str, int]:
+        return {**self.shares, "default": max(0, 10_000 - sum(self.shares.values()))}
 
     def present(self, user: str) -> bool:
         return any(user in users for users in self.here.values())
@@ -171,8 +194,10 @@ class Model:
 
     # What a script's call does
 
-    def lineup(self, users: list[str], relineup: str) -> list[Answer]:
+    def lineup(self, users: list[str], relineup: str, wanted: str = "default") -> list[Answer]:
+        """``wanted``: the lane of those who get a new ticket."""
         self._begin()
+        self._wanted = wanted
         self._promote()
         self._lapse(users)
         return [self._line_up_again(user, relineup) for user in users]
@@ -217,6 +242,9 @@ class Model:
                 return (ROOM_FULL, 0, 0, len(self.line), 0)
             self.line = [place for place in self.line if place[0] != user]
             self.counter = max([self.counter, *(ticket for _, ticket in self.line)]) + 1
+            self.lanes.pop(user, None)
+            if self.shares.get(self._wanted):
+                self.lanes[user] = self._wanted
             self.line.append((user, self.counter))
             if self.swept_at is not None:
                 self.lined_up[self.counter] = self.now
@@ -247,6 +275,29 @@ class Model:
                 answers.append((*self._inside(user, ALLOWED_IN)[:5], *self._claim(user)))
             else:
                 answers.append(self._look(user, True))
+        return answers
+
+    def arrive(self, users: list[str], wanted: str = "default") -> list[Answer]:
+        """The gate, which lines up users without a place, in the lane ``wanted``."""
+        self._begin()
+        self._wanted = wanted
+        self._lapse(users)
+        answers, lined_up = [], False
+        for user in users:
+            if not self.live(user) and not self.sold_out:
+                self._come_back(user)
+            if self.live(user):
+                self.inside[user] = self.now
+                answers.append((*self._inside(user, ALLOWED_IN)[:5], *self._claim(user)))
+            elif self.sold_out or self.position(user):
+                answers.append(self._look(user, True))
+            else:
+                if not lined_up:
+                    self._promote()
+                lined_up = True
+                answer = self._line_up_again(user, "keep")
+                # Then the fifth says that it was this call.
+                answers.append((*answer[:4], 1, *answer[5:]) if answer[0] == WAITING else answer)
         return answers
 
     def reopen(self, users: list[str]) -> None:
@@ -323,6 +374,7 @@ class Model:
                 self._promote()
             self._come_back(user)
         had = self.live(giver) or self.position(giver) > 0
+        lane = self.lanes.get(giver)
         if self.live(giver) and self.live(taker):
             self._end(giver)
             self._note(giver, "LEFT", "TRANSFER")
@@ -330,13 +382,24 @@ class Model:
             self._promote()
         elif self.live(giver):
             self._move_slot(giver, taker)
+            self._set_lane(taker, lane)
         elif self.position(giver):
+            moved = dict(self.line)[giver]
             self._move_place(giver, taker)
+            if dict(self.line).get(taker) == moved:
+                self._set_lane(taker, lane)
+        if had:
+            self.lanes.pop(giver, None)
         self.tally["moved"] += had
         if self.position(taker):
             self.seen[taker] = self.now
             return [int(had), self._waiting(taker)]
         return [int(had), self._inside(taker, ALLOWED_IN) if self.live(taker) else self._none()]
+
+    def _set_lane(self, user: str, lane: str | None) -> None:
+        self.lanes.pop(user, None)
+        if lane is not None:
+            self.lanes[user] = lane
 
     def _move_slot(self, giver: str, taker: str) -> None:
         if self.position(taker):
@@ -367,6 +430,32 @@ class Model:
         kept = once if ticket == tickets[giver] else own
         if kept is not None:
             self.missed[taker] = kept
+
+    def front(self, user: str) -> str:
+        """An operator puts a user in front of all others. Returns the ticket as text, empty without a place."""
+        self._begin()
+        self._lapse([user])
+        if self.live(user) or not (self.position(user) or user in self.parked):
+            return ""
+        away = [*(ticket for ticket, _ in self.parked.values()), *self.promoted_with.values()]
+        own = self.parked[user][0] if user in self.parked else dict(self.line)[user]
+        ticket, lane = own, self.lane(user)
+        kept = {name: ticket for name, (ticket, _) in self.parked.items()} | self.promoted_with
+        beside = [ticket for name, ticket in kept.items() if self.lane(name) == lane]
+        if own != min([*(ticket for _, ticket in self.of_lane(lane)), *beside]):
+            self.tally["fronted"] += 1
+            lowest = min([*(ticket for _, ticket in self.line), *away])
+            ticket = min(lowest - 1, -self.tally["fronted"])
+            if user in self.parked:
+                self.parked[user] = (ticket, self.parked[user][1])
+                self.once_parked.add(ticket)
+            else:
+                self.line = [(user, ticket), *(place for place in self.line if place[0] != user)]
+            self.missed.pop(user, None)
+            self._note(user, "FRONT", ticket=ticket)
+            self.events.append(("FRONT", user, ticket))
+        self._promote()
+        return str(ticket)
 
     def sweep(self, absent: int, hold: int) -> None:
         self._begin()
@@ -406,17 +495,33 @@ class Model:
                 self._evict(user)
         looked = len(over) + len(held) + len(gone)
         looked += self._end_places(most - looked)
+        moved = self._close_lanes()
         self._promote()
         forgotten = self._forget()
-        self.unfinished = looked >= most or forgotten >= self.most
+        self.unfinished = looked >= most or forgotten >= self.most or moved >= self.most
+
+    def _close_lanes(self) -> int:
+        moved = 0
+        for lane in [lane for lane, share in self.shares.items() if not share]:
+            for user, ticket in self.of_lane(lane)[: self.most]:
+                del self.lanes[user]
+                self._note(user, "MOVED", "LANE", ticket)
+                moved += 1
+            if not self.of_lane(lane):
+                del self.shares[lane]
+                self.lanes = {user: own for user, own in self.lanes.items() if own != lane}
+        if not self.shares:
+            self.lanes.clear()
+            self.owed.clear()
+        return moved
 
     def limits(self, capacity: int | None, duration: int | None, paused: bool | None, lift: bool) -> None:
         self._begin()
         if lift:
-            self.override = False
+            self.overridden.clear()
             self.capacity, self.duration = self.declared or self.given
-        if capacity is not None or duration is not None:
-            self.override = True
+        given = {"capacity": capacity, "duration": duration}
+        self.overridden |= {name for name, value in given.items() if value is not None}
         self.capacity = self.capacity if capacity is None else capacity
         self.duration = self.duration if duration is None else duration
         self.paused = self.paused if paused is None else paused
@@ -443,7 +548,9 @@ class Model:
         if most <= 0 or not (self.sold_out or self.emptying):
             return 0
         ticket, parked_at = (float("inf"),) * 2 if self.sold_out else self.emptying or (0, 0)
-        users = [user for user, own in self.line if own <= ticket]
+        users = [
+            user for lane in ("default", *self.shares) for user, own in self.of_lane(lane) if own <= ticket
+        ]
         parked = sorted(self.parked, key=lambda user: (self.parked[user][1], user))
         users += [user for user in parked if self.parked[user][1] <= parked_at]
         for user in users[:most]:
@@ -459,13 +566,17 @@ class Model:
         self.bucket.set_rate(rate, self.now)
         self._promote()
 
-    def configure(self, capacity: int, duration: int) -> None:
+    def configure(self, capacity: int, duration: int, shares: dict[str, int] | None = None) -> None:
+        """``shares``: of the lanes. Those that are no longer configured stay until their users have been moved."""
         self._begin()
+        if shares is not None:
+            self.shares = {**shares, **dict.fromkeys((lane for lane in self.shares if lane not in shares), 0)}
         self.given = (capacity, duration)
         old = self.declared or (None, None)
-        if not self.override:
-            self.capacity = capacity if capacity != old[0] else self.capacity
-            self.duration = duration if duration != old[1] else self.duration
+        if "capacity" not in self.overridden and capacity != old[0]:
+            self.capacity = capacity
+        if "duration" not in self.overridden and duration != old[1]:
+            self.duration = duration
         self.declared = self.given
         self._promote()
 
@@ -527,20 +638,66 @@ class Model:
         self.stays.append(ended - self.began.pop(user))
 
     def _promote(self) -> None:
+        """Deals what can be admitted to the lanes, and admits from each by ticket."""
         while self._could_promote() and self._admissions_left > 0:
-            user, ticket = self.line[0]
-            self._admissions_left -= 1
-            if ticket in self.lined_up:
-                self.waits.append((self.now - self.lined_up[ticket], ticket not in self.once_parked))
-            once = self.missed.get(user)
-            self._remove(user, "ADMITTED")
-            self._admit(user)
-            self._note(user, "PROMOTED", ticket=ticket)
-            if self.claim:
-                self.windows[user], self.promoted_with[user] = self.now, ticket
-                if once is not None:
-                    self.missed[user] = once
-            self.tally["promoted"] += 1
+            free, tokens = self.capacity - len(self.inside), self.bucket.whole(self.now)
+            count = int(min(free, len(self.line), self._admissions_left, tokens))
+            dealt = self._deal(count) if self.shares else ["default"] * count
+            for lane in self.weights:
+                for _ in range(dealt.count(lane)):
+                    self._promote_next(lane)
+
+    def _deal(self, count: int) -> list[str]:
+        """Which lane gives each of the next users: the one that is owed most. In each round all lanes that have users
+        are owed their parts of the admission."""
+        dealt = []
+        left = {lane: len(self.of_lane(lane)) for lane in self.weights}
+        if not self.owed.keys() <= left.keys():
+            self.owed.clear()
+        owed = {lane: self.owed.get(lane, 0) for lane in left}
+        for _ in range(count):
+            busy = {lane: self.weights[lane] for lane in left if left[lane]}
+            whole = sum(busy.values())
+            if not whole:
+                busy, whole = dict.fromkeys(busy, 1), len(busy)
+            parts = {lane: OWED * weight // whole for lane, weight in busy.items()}
+            for lane in left.keys() - busy.keys():
+                assert -OWED * 9 <= owed[lane] <= OWED * 9
+            for lane in (lane for lane in left if lane not in busy and owed[lane] > 0):
+                self._pass_on(lane, owed, parts)
+            for lane in busy:
+                owed[lane] += parts[lane]
+            best = max(busy, key=lambda lane: owed[lane])
+            owed[best] -= sum(parts.values())
+            left[best] -= 1
+            dealt.append(best)
+        self.owed = owed
+        return dealt
+
+    @staticmethod
+    def _pass_on(lane: str, owed: dict[str, int], parts: dict[str, int]) -> None:
+        """What a lane without users is owed goes to those that have some."""
+        amount, owed[lane] = owed[lane], 0
+        given = {other: amount * part // sum(parts.values()) for other, part in parts.items() if part}
+        given[next(iter(given))] += amount - sum(given.values())
+        for other, more in given.items():
+            owed[other] += more
+
+    def _promote_next(self, lane: str) -> None:
+        user, ticket = self.of_lane(lane)[0]
+        self._admissions_left -= 1
+        if ticket in self.lined_up:
+            self.waits.append((self.now - self.lined_up[ticket], ticket not in self.once_parked))
+        once, lane_of_user = self.missed.get(user), self.lanes.get(user)
+        self._remove(user, "ADMITTED")
+        self._admit(user)
+        self._note(user, "PROMOTED", ticket=ticket)
+        if self.claim:
+            self._set_lane(user, lane_of_user)
+            self.windows[user], self.promoted_with[user] = self.now, ticket
+            if once is not None:
+                self.missed[user] = once
+        self.tally["promoted"] += 1
 
     def _evict(self, user: str) -> None:
         self._note(user, "REMOVED", "ABSENT", self._remove(user, "ABSENT"))
@@ -552,10 +709,13 @@ class Model:
         self.line = [place for place in self.line if place[0] != user]
         self.seen.pop(user, None)
         self.missed.pop(user, None)
+        self.lanes.pop(user, None)
         self.events.append((event, user, ticket))
         return ticket
 
     def _close_window(self, user: str) -> None:
+        if user in self.promoted_with:
+            self.lanes.pop(user, None)
         self.windows.pop(user, None)
         self.first_calls.pop(user, None)
         self.promoted_with.pop(user, None)
@@ -569,6 +729,7 @@ class Model:
             if self.claim and user in self.windows and by <= self.now and by <= self._end_of(user):
                 over.append(user)
                 ticket, once = self.promoted_with[user], self.missed.get(user)
+                lane = self.lanes.get(user)
                 self._close_window(user)
                 del self.inside[user]
                 self.stays.append(by - self.began.pop(user))
@@ -580,6 +741,7 @@ class Model:
                 else:
                     self.missed[user] = ticket
                     self._keep(user, ticket, "UNCLAIMED")
+                    self._set_lane(user, lane)
         if over and promote:
             self._promote()
 
@@ -642,4 +804,6 @@ class Model:
         return (NONE, 0, 0, len(self.line), 0)
 
     def _waiting(self, user: str) -> Answer:
-        return (WAITING, dict(self.line)[user], self.position(user), len(self.line), 0)
+        lane, ticket = self.lane(user), dict(self.line)[user]
+        number = (list(self.weights).index(lane) + 1,) if self.shares else ()
+        return (WAITING, ticket, self.position(user), len(self.of_lane(lane)), 0, *number)

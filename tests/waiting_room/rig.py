@@ -19,7 +19,7 @@ CLOCK = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))"
 SCRIPTS = load_all({"clock": CLOCK})
 
 NONE, WAITING, ALLOWED_IN, ADMITTED, FULL, ROOM_FULL, TOO_MANY_LINEUPS, NOT_ELIGIBLE = range(8)
-REGISTERED, CLOSED, UNPREPARED = range(8, 11)
+REGISTERED, CLOSED, UNPREPARED, SOLD_OUT = range(8, 12)
 NOTHING, SLOT, PLACE = range(3)
 
 START = 1_700_000_000_000
@@ -68,6 +68,10 @@ class Rig:
         self.capacity = capacity
         self.duration = duration
         self.rules = ""
+        self.lanes: tuple[str, ...] = ()
+        """Those of which calls name the keys."""
+        self.wanted: dict[str, str] = {}
+        """The lanes that users get with a new ticket; ``default`` unless given."""
         self.rate = "off"
         """An operator's; not in ``rules``, so that no instance is configured with it."""
         self.author: tuple[str, str] = ("anna", "it is a test")
@@ -96,22 +100,26 @@ class Rig:
         self.set_clock(self.now + by)
 
     def run(self, name: str, *args: Any, keys: Iterable[str] = ()) -> Reply:
-        if name in {"leave", "limits", "doors"}:
+        if name in {"leave", "limits", "doors", "front"}:
             keys = (self.keys.audit, *keys)
             by_user = name == "leave" and args[:1] == ("LEFT",)
             author = ("", "") if by_user else self.author
-            args = (args[0], *author, *args[1:]) if name == "leave" else (*args, *author)
-        if name == "lineup":
+            args = (args[0], *author, *args[1:]) if name == "leave" else (*args[:5], *author, *args[5:])
+            args = (*args, "") if name == "limits" and len(args) == 7 else args
+        if name in {"lineup", "arrive"}:
             keys = (self.keys.lineups, self.keys.last_lineups, self.keys.draw, *keys)
+            users = args[::3] if len(keys) > 3 else args
+            wanted = [self.wanted.get(user, "default") for user in users] if self.lanes else []
+            args = (" ".join(wanted), *(("1" * 256,) if name == "arrive" else ()), *args)
         if name == "move":
             keys = (self.keys.draw, *keys)
         if name == "sweep":
-            keys = (*keys, self.keys.lineups, self.keys.last_lineups)
+            keys = (*keys, self.keys.lineups, self.keys.last_lineups, self.keys.minutes)
         return self.raw_room(name, keys, *args)
 
     def raw_room(self, name: str, keys: Iterable[str], *args: Any) -> Reply:
         """A script of the room with exactly these further keys and arguments."""
-        all_keys = (*self.keys.common, *keys)
+        all_keys = (*self.keys.common, *keys, *self.keys.of_lanes(self.lanes))
         arguments = (self.channel, self.capacity, self.duration, self.rules, *args)
         summary, *answers = self.raw(name, *all_keys, *arguments, key_count=len(all_keys))
         return Reply(parse_summary(summary), answers)
@@ -142,6 +150,20 @@ class Rig:
     def gate(self, *users: str) -> list[Any]:
         return self.run("gate", *users).answers
 
+    def arrive(self, *users: str) -> list[Any]:
+        """The gate, which lines up users without a place."""
+        return self.run("arrive", *users).answers
+
+    def arrive_by(self, *entries: tuple[str, str, int | str, int | str]) -> list[Any]:
+        """The same where not all are eligible: (user, the invitation, its uses, its end); uses '': is eligible."""
+        parts = [part for user, _, uses, end in entries for part in (user, uses, end)]
+        keys = [self.keys.invitation(number) for _, number, _, _ in entries]
+        return self.run("arrive", *parts, keys=keys).answers
+
+    def front(self, user: str) -> str:
+        """An operator puts the user in front of all others; the ticket as text, empty without a place."""
+        return self.run("front", user).answers[0]
+
     def leave(self, *pairs: tuple[str, str], reason: str = "LEFT") -> list[int]:
         return self.run("leave", reason, *(part for pair in pairs for part in pair)).answers
 
@@ -157,6 +179,13 @@ class Rig:
             redis.call('HSET', KEYS[1], 'rules', ARGV[1], 'declared_rules', ARGV[2])
         """
         self.client.eval(script, 1, self.keys.settings, in_force, self.rules)
+
+    def declare_lanes(self, shares: dict[str, int]) -> None:
+        """Instances are configured with these lanes from now on; shares in parts of 10,000."""
+        self.lanes = tuple(dict.fromkeys((*self.lanes, *shares)))
+        found = dict(part.split("=") for part in self.rules.split())
+        found["lanes"] = ",".join(f"{name}:{share}" for name, share in shares.items())
+        self.rules = " ".join(f"{name}={value}" for name, value in sorted(found.items()) if value)
 
     def set_rate(self, rate: str) -> Summary:
         """An operator sets the rate, as ``120/m`` or ``off``."""
@@ -176,9 +205,10 @@ class Rig:
         paused: bool | None = None,
         lift: bool = False,
         rules: str = "",
+        stock: int | str = "",
     ) -> Summary:
         pause = "" if paused is None else int(paused)
-        return self.run("limits", capacity, duration, pause, int(lift), rules).summary
+        return self.run("limits", capacity, duration, pause, int(lift), rules, stock).summary
 
     def doors(self, act: str, until: int | str = "") -> Summary:
         return self.run("doors", act, until).summary
@@ -224,20 +254,24 @@ class Rig:
 
     def configure(self, capacity: int, duration: int, starting: bool = True) -> Reply:
         self.capacity, self.duration = capacity, duration
-        return self.run("configure", *self.follow, int(starting), keys=[self.keys.watch])
+        return self.run("configure", *self.follow, int(starting), "", keys=[self.keys.watch])
 
     def presence(self, instance: str, *pairs: tuple[str, str]) -> Summary:
         parts = (part for pair in pairs for part in pair)
-        return self.run("presence", *parts, keys=[self.keys.here(instance)]).summary
+        keys = [self.keys.here(instance), self.keys.several(instance)]
+        return self.run("presence", *parts, keys=keys).summary
 
-    def beat(self, instance: str, dead: int = 10_000, report: str = "") -> tuple[bool, list[str]]:
-        keys = (self.keys.instances, self.keys.about(instance))
-        unknown, *names = self.raw("beat", *keys, instance, dead, report, key_count=2)
+    def beat(
+        self, instance: str, dead: int = 10_000, report: str = "", errors: Sequence[tuple[int, int]] = ()
+    ) -> tuple[bool, list[str]]:
+        keys = (self.keys.instances, self.keys.about(instance), self.keys.pace)
+        pairs = [part for pair in errors for part in pair]
+        unknown, *names = self.raw("beat", *keys, instance, dead, report, *pairs, key_count=3)
         return bool(unknown), names
 
     def drain(self, instance: str, dead: int = 10_000) -> bool:
         """Whether there are users left."""
-        keys = [self.keys.instances, self.keys.here(instance)]
+        keys = [self.keys.instances, self.keys.here(instance), self.keys.several(instance)]
         return self.run("drain", instance, dead, keys=keys).answers == [1]
 
     def line(self) -> list[tuple[str, float]]:

@@ -56,13 +56,13 @@ def test_entries_are_in_the_slot_of_their_room_on_a_cluster(prefix: str, room: s
 
 
 async def test_a_room_has_its_changes_the_newest_first(room: Room) -> None:
-    assert await room.audit(10) == []
-    await room.set_limits(capacity=7, by="anna", reason="가\U0001f389")
+    assert await room.operations.audit(10) == []
+    await room.operations.set_limits(capacity=7, by="anna", reason="가\U0001f389")
     await room.lineup("ann")
-    await room.remove(["ann", "nobody"], by="bob")
-    first, second = await room.audit(10)
+    await room.operations.remove(["ann", "nobody"], by="bob")
+    first, second = await room.operations.audit(10)
     assert first[1:] == ("bob", "remove", "", "ann", "ALLOWED_IN", "NONE", "")
     assert second[1:4] == ("anna", "set", "capacity")
     assert (second.after, second.reason) == ("7", "가\U0001f389")
     assert first.at >= second.at > 0
-    assert await room.audit(1) == [first]
+    assert await room.operations.audit(1) == [first]

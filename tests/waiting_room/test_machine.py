@@ -22,7 +22,7 @@ from gateway.waiting_room.scripts import _source, load_all
 from gateway.waiting_room.state import Doors, Summary
 from tests.waiting_room.model import Bucket, Model
 from tests.waiting_room.rig import CLOCK, START, WAITING, Rig, connect
-from tests.waiting_room.rules import Seen, assert_rules, assert_step, look
+from tests.waiting_room.rules import SOUND_BELOW, Seen, assert_rules, assert_step, look, shown
 
 MOST = 256
 FEW = 3
@@ -56,6 +56,8 @@ reasons = st.sampled_from(["LEFT", "OPERATOR"])
 pairs_of_two = st.tuples(users, users).filter(lambda pair: pair[0] != pair[1])
 rates = st.sampled_from(["off", "off", "1/s", "3/s", "90/m", "1000/h", "1000/s"])
 relineups = st.sampled_from(["back", "back", "keep"])
+lanes = st.sampled_from([{}, {"a": 3_000}, {"a": 2_000, "b": 3_000}, {"b": 5_000, "a": 5_000}, {"b": 1}])
+wanted_lanes = st.sampled_from(["default", "a", "a", "b", "unheard-of"])
 changes = st.lists(st.tuples(st.sampled_from(["arrived", "departed"]), users), min_size=1, max_size=6)
 
 
@@ -116,6 +118,8 @@ class Driver(RuleBasedStateMachine):
         for user, answer in zip(lined_up, reply.answers[-len(lined_up) :] if lined_up else (), strict=True):
             if answer[0] == WAITING:
                 given[user].add(answer[1])
+        if name == "front":
+            given[args[0]] |= {ticket for kind, user, ticket in events if kind == "FRONT"}
         if name == "move":
             # Whoever is given a slot does not wait for a turn.
             given[args[1]] |= {ticket for _, user, ticket in events if user == args[1]}
@@ -174,10 +178,12 @@ class Beside(Driver):
 
     model: Model
 
-    @initialize(most=st.sampled_from([FEW, MOST]), capacity=capacities, duration=durations)
-    def open(self, most: int, capacity: int, duration: int) -> None:
+    @initialize(most=st.sampled_from([FEW, MOST]), capacity=capacities, duration=durations, shares=lanes)
+    def open(self, most: int, capacity: int, duration: int, shares: dict[str, int]) -> None:
         self.begin(most, capacity, duration)
         self.model = Model(capacity, duration, START, most)
+        if shares:
+            self.an_instance_is_configured_with_lanes(shares)
 
     @rule(max_session=st.sampled_from([0, 0, 1, 3_000, 12_000]))
     def sessions_end_absolutely(self, max_session: int) -> None:
@@ -205,6 +211,10 @@ class Beside(Driver):
         keys = self.rig.keys
         for user in self.rig.client.zrange(keys.claims, 0, -1):
             self.rig.client.zrem(keys.tickets, user)
+            if self.rig.lanes:
+                self.rig.client.hdel(keys.of_lanes(self.rig.lanes)[0], user)
+        for user in self.model.promoted_with:
+            self.model.lanes.pop(user, None)
         self.rig.client.delete(keys.claims, keys.missed)
         for of in (self.model.windows, self.model.first_calls, self.model.promoted_with, self.model.missed):
             of.clear()
@@ -259,11 +269,34 @@ class Beside(Driver):
         self.rig.set_memory_full(full)
         self.model.out_of_memory = full
 
-    @rule(batch=batches, relineup=relineups)
-    def lineup(self, batch: list[str], relineup: str) -> None:
+    @rule(batch=batches, relineup=relineups, wanted=wanted_lanes)
+    def lineup(self, batch: list[str], relineup: str, wanted: str) -> None:
         self.rig.set_rules(relineup=relineup)
+        self.rig.wanted = dict.fromkeys(batch, wanted)
         reply = self.call("lineup", *batch, lined_up=batch)
-        self.same(reply, self.model.lineup(batch, relineup))
+        self.same(reply, self.model.lineup(batch, relineup, wanted))
+
+    @rule(shares=lanes)
+    def an_instance_is_configured_with_lanes(self, shares: dict[str, int]) -> None:
+        """Users of lanes that are gone are moved by sweeps."""
+        self.rig.declare_lanes(shares)
+        reply = self.call("configure", *self.rig.follow, 0, "", keys=[self.rig.keys.watch])
+        self.model.configure(self.rig.capacity, self.rig.duration, shares)
+        self.same(reply)
+        given = dict(part.split("=") for part in self.rig.rules.split())
+        absent, hold = int(given.get("absent", 60_000)), int(given.get("hold", 1_800_000))
+        more = True
+        while more or self.model.shares != shares:
+            reply = self.call("sweep", 500, *self.rig.follow, keys=[self.rig.keys.watch])
+            self.model.sweep(absent, hold)
+            self.same(reply)
+            more = reply.summary.more and self.model.shares != shares
+        # Users who are parked keep no lane that is gone; the sweep after the next finds their entries.
+        self.call("sweep", 500, *self.rig.follow, keys=[self.rig.keys.watch])
+        self.model.sweep(absent, hold)
+        assert {
+            name: round(share * 10_000) for name, share, _ in reply.summary.lanes if name != "default"
+        } == shares
 
     @rule(most=st.sampled_from([0, 1, 4]))
     def the_line_is_bounded(self, most: int) -> None:
@@ -283,6 +316,11 @@ class Beside(Driver):
     def gate(self, batch: list[str]) -> None:
         self.same(self.call("gate", *batch), self.model.gate(batch))
 
+    @rule(batch=batches, wanted=wanted_lanes)
+    def arrive(self, batch: list[str], wanted: str) -> None:
+        self.rig.wanted = dict.fromkeys(batch, wanted)
+        self.same(self.call("arrive", *batch, lined_up=batch), self.model.arrive(batch, wanted))
+
     @rule(batch=leavers, reason=reasons)
     def leave(self, batch: list[tuple[str, str]], reason: str) -> None:
         self.same(self.call("leave", reason, *self.pairs(batch)), self.model.leave(batch, reason))
@@ -292,6 +330,10 @@ class Beside(Driver):
         giver, taker = pair
         reply = self.call_move(giver, taker)
         self.same(reply, self.model.move(giver, taker))
+
+    @rule(user=users)
+    def front(self, user: str) -> None:
+        self.same(self.call("front", user), [self.model.front(user)])
 
     @rule(
         absent=st.sampled_from([0, ABSENT, ABSENT]),
@@ -353,7 +395,7 @@ class Beside(Driver):
     @rule(capacity=capacities, duration=durations)
     def configure(self, capacity: int, duration: int) -> None:
         self.rig.capacity, self.rig.duration = capacity, duration
-        reply = self.rig.run("configure", *self.rig.follow, 1, keys=[self.rig.keys.watch])
+        reply = self.rig.run("configure", *self.rig.follow, 1, "", keys=[self.rig.keys.watch])
         self.model.configure(capacity, duration)
         self.bucket.take(self.rig.now, reply.summary.admitted)
         self.seen, events = look(self.rig), self.rig.events()
@@ -362,7 +404,11 @@ class Beside(Driver):
 
     @rule(instance=instances, batch=changes)
     def streams_open_and_close(self, instance: str, batch: list[tuple[str, str]]) -> None:
-        self.call("presence", *self.pairs(batch), keys=[self.rig.keys.here(instance)])
+        self.call(
+            "presence",
+            *self.pairs(batch),
+            keys=[self.rig.keys.here(instance), self.rig.keys.several(instance)],
+        )
         self.model.presence(instance, batch)
 
     @rule(instance=instances)
@@ -384,6 +430,8 @@ class Beside(Driver):
         seen, model = self.seen, self.model
         assert_rules(seen)
         assert list(seen.line.items()) == model.line
+        assert seen.lanes == {user: model.lane(user) for user, _ in model.line}
+        assert seen.remembered == model.lanes
         assert seen.activity == model.inside
         assert seen.inside == {user: str(last // 1000) for user, last in model.inside.items()}
         assert seen.absent == model.seen
@@ -392,7 +440,7 @@ class Beside(Driver):
         assert seen.missed == model.missed
         assert int(seen.counter or 0) == model.counter
         assert (seen.capacity, seen.duration) == (model.capacity, model.duration)
-        assert (seen.paused, seen.override) == (model.admits_none, model.override)
+        assert (seen.paused, seen.override) == (model.admits_none, bool(model.overridden))
         assert seen.tally == {name: count for name, count in model.tally.items() if count}
         present = {user: sum(user in here for here in model.here.values()) for user in USERS}
         assert seen.streams == {user: count for user, count in present.items() if count}
@@ -499,11 +547,28 @@ class OlderSystem(Driver):
         for user, answer in zip(batch, reply.answers, strict=True):
             assert (answer[0] == WAITING) is (user in self.seen.line) or user in promoted
 
+    @rule(batch=batches)
+    def arrive(self, batch: list[str]) -> None:
+        before = self.seen
+        reply = self.call("arrive", *batch, lined_up=batch)
+        # Users with a place keep it, however often they come. Those with two tickets keep the lower one.
+        kept = {user for user, ticket in before.line.items() if ticket < SOUND_BELOW}
+        kept -= before.tickets.keys()
+        for user, answer in zip(batch, reply.answers, strict=True):
+            assert answer[0] != WAITING or user not in kept or answer[1] == shown(before.line[user])
+
     @rule(batch=leavers, reason=reasons)
     def leave(self, batch: list[tuple[str, str]], reason: str) -> None:
         self.call("leave", reason, *self.pairs(batch))
         both = {user for what, user in batch if what == "both"}
         assert not both & self.seen.line.keys()
+
+    @rule(user=users)
+    def front(self, user: str) -> None:
+        ticket = self.call("front", user).answers[0]
+        if user in self.seen.line:
+            assert next(iter(self.seen.line)) == user
+            assert self.seen.line[user] == int(ticket)
 
     @rule(pair=pairs_of_two)
     def move(self, pair: tuple[str, str]) -> None:

@@ -20,6 +20,8 @@ DURATION = 10_000
 
 users = st.sampled_from(USERS)
 batches = st.lists(users, min_size=1, max_size=5)
+lanes = st.sampled_from([{}, {"a": 3_000}, {"a": 2_000, "b": 3_000}])
+wanted_lanes = st.sampled_from(["default", "a", "b"])
 leavers = st.lists(st.tuples(st.sampled_from(["slot", "line", "both"]), users), min_size=1, max_size=5)
 
 
@@ -48,9 +50,12 @@ class Followed(RuleBasedStateMachine):
         self.make = make
         self.rig: Rig
 
-    @initialize(capacity=st.integers(1, 4))
-    def open(self, capacity: int) -> None:
+    @initialize(capacity=st.integers(1, 4), shares=lanes)
+    def open(self, capacity: int, shares: dict[str, int]) -> None:
         self.rig = self.make(capacity)
+        if shares:
+            self.rig.declare_lanes(shares)
+            self.rig.configure(capacity, DURATION)
         self.rig.follow = ("on", 60_000)
         self.rig.sweep()
 
@@ -105,13 +110,25 @@ class Followed(RuleBasedStateMachine):
         assert not [kind for kind, _, _ in events if kind == "ABSENT"]
         promoted = [user for user in told if user not in before.inside]
         assert all(user in before.streams for user in promoted)
-        tickets = [before.line[user] for user in promoted if user in before.line]
-        assert tickets == sorted(tickets)
-        if tickets and after.line:
-            assert max(tickets) < min(after.line.values())
+        for lane in {*before.lanes.values()}:
+            # The older system may have given a user of another lane a second place, in default.
+            tickets = [
+                before.line[user]
+                for user in promoted
+                if before.lanes.get(user) == lane and user not in before.twice
+            ]
+            assert tickets == sorted(tickets)
+            left = [
+                ticket
+                for user, ticket in after.line.items()
+                if after.lanes[user] == lane and user not in after.twice
+            ]
+            if tickets and left:
+                assert max(tickets) < min(left)
 
-    @rule(batch=batches, relineup=st.sampled_from(["back", "keep"]))
-    def lineup(self, batch: list[str], relineup: str) -> None:
+    @rule(batch=batches, relineup=st.sampled_from(["back", "keep"]), wanted=wanted_lanes)
+    def lineup(self, batch: list[str], relineup: str, wanted: str) -> None:
+        self.rig.wanted = dict.fromkeys(batch, wanted)
         self.ours(lambda: self.rig.lineup(*batch, relineup=relineup))
 
     @rule(batch=leavers)
@@ -121,6 +138,11 @@ class Followed(RuleBasedStateMachine):
     @rule(batch=batches)
     def gate(self, batch: list[str]) -> None:
         self.ours(lambda: self.rig.gate(*batch))
+
+    @rule(batch=batches, wanted=wanted_lanes)
+    def arrive(self, batch: list[str], wanted: str) -> None:
+        self.rig.wanted = dict.fromkeys(batch, wanted)
+        self.ours(lambda: self.rig.arrive(*batch))
 
     @rule(batch=batches)
     def status(self, batch: list[str]) -> None:

@@ -69,9 +69,9 @@ class TwoVersions(Rig):
         raw = [one.encode() if isinstance(one, str) else one for one in given]
         summary, *answers = self.client.eval(EARLIER[name].text, len(all_keys), *all_keys, *raw)
         parked = self.client.zcard(self.keys.parked)
-        return Reply(
-            parse_summary([*summary[:16], 0, 0, 0, 0, 0, *summary[16:], parked, 0, 0, [], 0, 0]), answers
-        )
+        counts = [*summary[9:16], 0, 0, 0, 0, 0, *summary[16:18]]
+        features = [summary[19] or 0, 0, 0, 0, 0, 0, -1, 0]
+        return Reply(parse_summary([*summary[:9], summary[18], parked, 0, 0, counts, features]), answers)
 
 
 class Neighbours(Driver):
@@ -150,14 +150,18 @@ class Neighbours(Driver):
     def an_instance_starts(self, capacity: int, duration: int, earlier: bool) -> None:
         self.by(earlier)
         self.rig.capacity, self.rig.duration = capacity, duration
-        self.rig.run("configure", *self.rig.follow, 1, keys=[self.rig.keys.watch])
+        self.rig.run("configure", *self.rig.follow, 1, "", keys=[self.rig.keys.watch])
         self.seen = look(self.rig)
         self.rig.events()
 
     @rule(instance=instances, batch=changes, earlier=st.booleans())
     def streams_open_and_close(self, instance: str, batch: list[tuple[str, str]], earlier: bool) -> None:
         self.by(earlier)
-        self.call("presence", *self.pairs(batch), keys=[self.rig.keys.here(instance)])
+        self.call(
+            "presence",
+            *self.pairs(batch),
+            keys=[self.rig.keys.here(instance), self.rig.keys.several(instance)],
+        )
 
     @rule()
     def the_earlier_version_has_ended(self) -> None:

@@ -1,10 +1,11 @@
-"""Hypothesis drives a plain model of opening times and pre-queues, and the scripts, side by side.
+"""Hypothesis drives a plain model of opening times, pre-queues and doors, and the scripts, side by side.
 
 Users of this room neither expire nor become absent, so that the model is small enough to be read.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,18 +22,22 @@ from tests.waiting_room.rig import (
     PLACE,
     REGISTERED,
     SLOT,
+    SOLD_OUT,
     UNPREPARED,
     WAITING,
     Rig,
     connect,
 )
+from tests.waiting_room.rules import look
 from tests.waiting_room.test_machine import run
 
 USERS = [f"u{number}" for number in range(8)]
 PREQUEUE = 10_000
+LANE = "first"
 LONG = 10**9
 
 users = st.sampled_from(USERS)
+wanted_lanes = st.sampled_from(["default", LANE])
 batches = st.lists(users, min_size=1, max_size=6)
 steps = st.one_of(st.sampled_from([1, 1_000, 9_999, 10_000]), st.integers(1, 12_000))
 ahead = st.integers(-5_000, 30_000)
@@ -55,10 +60,22 @@ class Model:
         """Those registered, by rank."""
         self.line: dict[str, int] = {}
         self.inside: set[str] = set()
+        self.closed = self.sold_out = False
+        self.emptied: tuple[int, int] | None = None
+        """The highest ticket and the last registration that lose their places, until all have lost them."""
+        self.registrations = 0
+        self.numbers: dict[str, int] = {}
+        """The number of each registration."""
+        self.in_first: set[str] = set()
+        """Users in line or registered whose lane is ``LANE``."""
 
     @property
     def under_way(self) -> bool:
         return self.phase in {"closed", "ranked", "placing"}
+
+    @property
+    def admits_none(self) -> bool:
+        return self.under_way or self.sold_out or self.emptied is not None
 
     def is_registered(self, user: str) -> bool:
         return user in self.registered and user not in self.gone
@@ -72,10 +89,19 @@ class Model:
         return "open"
 
     def promote(self) -> None:
-        while not self.under_way and self.line and len(self.inside) < self.capacity:
-            user = min(self.line, key=lambda one: self.line[one])
-            del self.line[user]
-            self.inside.add(user)
+        while not self.admits_none and self.line and len(self.inside) < self.capacity:
+            user = min(self.line, key=lambda one: (one not in self.in_first, self.line[one]))
+            self.admit(user)
+
+    def admit(self, user: str) -> None:
+        self.line.pop(user, None)
+        self.in_first.discard(user)
+        self.inside.add(user)
+
+    def take_lane(self, user: str, lane: str) -> None:
+        self.in_first.discard(user)
+        if lane == LANE:
+            self.in_first.add(user)
 
     def close_if_due(self) -> None:
         if self.phase == "gathering" and self.now >= self.opens_at:
@@ -87,12 +113,17 @@ class Model:
         if self.entrance() == "gather" and self.phase != "gathering":
             self.phase, self.value, self.registered = "gathering", 0, []
 
-    def line_up(self, user: str) -> int:
+    def line_up(self, user: str, lane: str) -> int:
+        """``lane``: of a new ticket or registration."""
         if user in self.inside:
             return ALLOWED_IN
+        if self.sold_out:
+            return SOLD_OUT
         if self.is_registered(user):
             return REGISTERED
         if user not in self.line:
+            if self.closed:
+                return CLOSED
             way = self.entrance()
             if way == "closed":
                 return CLOSED
@@ -100,13 +131,30 @@ class Model:
                 return UNPREPARED
             if way == "gather":
                 self.registered.append(user)
+                self.registrations += 1
+                self.numbers[user] = self.registrations
+                self.take_lane(user, lane)
                 return REGISTERED
-            if not self.under_way and not self.line and len(self.inside) < self.capacity:
+            if not self.admits_none and not self.line and len(self.inside) < self.capacity:
                 self.inside.add(user)
                 return ADMITTED
         self.counter += 1
         self.line[user] = self.counter
+        self.take_lane(user, lane)
         return WAITING
+
+    def arrive(self, users: list[str], lane: str) -> list[int]:
+        answers, lined_up = [], False
+        for user in users:
+            code = self.status(user)[0]
+            if code == NONE:
+                if not lined_up:
+                    self.close_if_due()
+                    self.promote()
+                lined_up = True
+                code = self.line_up(user, lane)
+            answers.append(code)
+        return answers
 
     def leave(self, what: str, user: str) -> int:
         if user in self.inside:
@@ -119,7 +167,36 @@ class Model:
             return NOTHING
         self.line.pop(user, None)
         self.withdraw(user)
+        self.in_first.discard(user)
         return PLACE
+
+    def doors(self, act: str) -> None:
+        match act:
+            case "close":
+                self.closed = True
+            case "reopen":
+                self.closed = self.sold_out = False
+            case "sold_out":
+                self.sold_out = True
+            case "empty":
+                self.emptied = (self.counter, self.registrations)
+        self.end_places()
+        self.promote()
+
+    def end_places(self) -> None:
+        """Users in line and in the pre-queue lose their places, if the line is to end."""
+        if not (self.sold_out or self.emptied):
+            return
+        ticket, number = (math.inf, math.inf) if self.sold_out else self.emptied or (0, 0)
+        ended = [user for user, own in self.line.items() if own <= ticket]
+        if self.phase == "gathering":
+            ended += [user for user in self.registered if self.numbers[user] <= number]
+        for user in ended:
+            self.line.pop(user, None)
+            self.withdraw(user)
+            self.in_first.discard(user)
+        if not self.sold_out and not self.under_way:
+            self.emptied = None
 
     def withdraw(self, user: str) -> None:
         if self.phase == "gathering":
@@ -129,35 +206,43 @@ class Model:
 
     def move(self, giver: str, taker: str) -> int:
         """0: the giver had nothing; 1: moved; 2: later."""
+        lane = LANE if giver in self.in_first else ""
         if giver in self.inside:
             self.inside.discard(giver)
             if taker in self.inside:
                 self.promote()
             else:
-                self.inside.add(taker)
-                self.line.pop(taker, None)
                 self.withdraw(taker)
+                self.admit(taker)
             return 1
         if self.under_way and self.is_registered(giver):
             return 2
         if giver in self.line:
             ticket = self.line.pop(giver)
+            self.in_first.discard(giver)
             behind = self.under_way and self.is_registered(taker) and ticket > self.base
-            if taker not in self.inside and not behind:
-                self.line[taker] = min(ticket, self.line.get(taker, ticket))
+            if taker not in self.inside and not behind and ticket < self.line.get(taker, math.inf):
+                self.line[taker] = ticket
                 self.withdraw(taker)
+                self.take_lane(taker, lane)
             return 1
         if not self.is_registered(giver):
             return 0
+        self.in_first.discard(giver)
         if taker in self.inside or taker in self.line:
             self.withdraw(giver)
         elif taker in self.registered:
             first = min(self.registered.index(giver), self.registered.index(taker))
+            if self.numbers[giver] < self.numbers[taker]:
+                self.numbers[taker] = self.numbers[giver]
+                self.take_lane(taker, lane)
             self.registered[first] = taker
             rest = self.registered[first + 1 :]
             self.registered[first + 1 :] = [one for one in rest if one not in {giver, taker}]
         else:
             self.registered[self.registered.index(giver)] = taker
+            self.numbers[taker] = self.numbers[giver]
+            self.take_lane(taker, lane)
         return 1
 
     def rank(self, order: list[str]) -> bool:
@@ -182,26 +267,30 @@ class Model:
             self.promote()
         return placed
 
-    def unplaced(self) -> int:
-        """How many are registered and not in line yet."""
+    def unplaced(self) -> list[str]:
+        """Who is registered and not in line yet."""
         order = self.order if self.phase in {"ranked", "placing"} else self.registered
         placed = self.placed if self.under_way else 0
-        return sum(user not in self.gone for user in order[placed:])
+        return [user for user in order[placed:] if user not in self.gone]
 
     def status(self, user: str) -> tuple[int, ...]:
-        """Code, ticket, position, how many wait or are registered."""
+        """Code, ticket, position, how many wait in the lane or are registered."""
         if user in self.inside:
             return (ALLOWED_IN,)
+        if self.sold_out:
+            return (SOLD_OUT,)
         if self.is_registered(user):
-            return (REGISTERED, 0, 0, self.unplaced())
+            return (REGISTERED, 0, 0, len(self.unplaced()))
         if user not in self.line:
             return (NONE,)
+        first = user in self.in_first
         ticket = self.line[user]
-        unplaced = self.unplaced() if self.under_way else 0
-        position = sum(other <= ticket for other in self.line.values())
+        lane = [own for other, own in self.line.items() if (other in self.in_first) == first]
+        unplaced = sum((one in self.in_first) == first for one in self.unplaced()) if self.under_way else 0
+        position = sum(own <= ticket for own in lane)
         if ticket > self.base:
             position += unplaced
-        return (WAITING, ticket, position, len(self.line) + unplaced)
+        return (WAITING, ticket, position, len(lane) + unplaced)
 
 
 class Openings(RuleBasedStateMachine):
@@ -213,9 +302,13 @@ class Openings(RuleBasedStateMachine):
         self.rig: Rig
         self.model: Model
 
-    @initialize(capacity=st.integers(0, 3), opens_in=ahead)
-    def open(self, capacity: int, opens_in: int) -> None:
+    @initialize(capacity=st.integers(0, 3), opens_in=ahead, lanes=st.booleans())
+    def open(self, capacity: int, opens_in: int, lanes: bool) -> None:
         self.rig = self.make(capacity, LONG)
+        if lanes:
+            # All of the share, so that its users are admitted before those of the other lane.
+            self.rig.declare_lanes({LANE: 10_000})
+            self.rig.configure(capacity, LONG)
         self.model = Model(capacity, self.rig.now)
         self.rig.set_rules(absent=0, prequeue=PREQUEUE)
         self.move_the_opening(opens_in)
@@ -238,12 +331,23 @@ class Openings(RuleBasedStateMachine):
         self.rig.advance(by)
         self.model.now += by
 
-    @rule(batch=batches)
-    def lineup(self, batch: list[str]) -> None:
+    def want(self, batch: list[str], lane: str) -> str:
+        """These users ask for the lane; returns which one they get."""
+        self.rig.wanted = dict.fromkeys(batch, lane)
+        return lane if self.rig.lanes else "default"
+
+    @rule(batch=batches, lane=wanted_lanes)
+    def lineup(self, batch: list[str], lane: str) -> None:
+        own = self.want(batch, lane)
         self.model.close_if_due()
         self.model.promote()
-        expected = [self.model.line_up(user) for user in batch]
+        expected = [self.model.line_up(user, own) for user in batch]
         assert [answer[0] for answer in self.rig.lineup(*batch)] == expected
+
+    @rule(batch=batches, lane=wanted_lanes)
+    def arrive(self, batch: list[str], lane: str) -> None:
+        expected = self.model.arrive(batch, self.want(batch, lane))
+        assert [answer[0] for answer in self.rig.arrive(*batch)] == expected
 
     @rule(what=st.sampled_from(["slot", "line", "both"]), user=users)
     def leave(self, what: str, user: str) -> None:
@@ -257,9 +361,15 @@ class Openings(RuleBasedStateMachine):
         assert self.rig.run("move", *pair).answers[0] == expected
         self.model.promote()
 
+    @rule(act=st.sampled_from(["close", "reopen", "sold_out", "empty", "reopen"]))
+    def doors(self, act: str) -> None:
+        self.model.doors(act)
+        self.rig.doors(act)
+
     @rule()
     def sweep(self) -> None:
         self.model.close_if_due()
+        self.model.end_places()
         self.model.promote()
         self.rig.sweep()
 
@@ -268,12 +378,12 @@ class Openings(RuleBasedStateMachine):
         self.model.gather()
         self.rig.gather()
 
-    @rule(batch=batches)
-    def a_pre_queue_gathers(self, batch: list[str]) -> None:
+    @rule(batch=batches, lane=wanted_lanes)
+    def a_pre_queue_gathers(self, batch: list[str], lane: str) -> None:
         """So that openings are not rare."""
         self.move_the_opening(5_000)
         self.gather()
-        self.lineup(batch)
+        self.lineup(batch, lane)
 
     @rule()
     def it_is_time(self) -> None:
@@ -298,14 +408,16 @@ class Openings(RuleBasedStateMachine):
         for user, answer in zip(USERS, rig.status(*USERS), strict=True):
             expected = model.status(user)
             assert tuple(answer[: len(expected)]) == expected, user
-        assert dict(rig.line()) == model.line
+        seen = look(rig)
+        assert seen.line == model.line
+        assert seen.remembered == dict.fromkeys(model.in_first, LANE)
         assert set(rig.inside()) == model.inside
         assert rig.opening().phase == model.phase
         assert int(rig.client.get(rig.keys.counter) or 0) == model.counter
 
     @invariant()
     def no_user_is_in_two_states(self) -> None:
-        line, inside = set(self.rig.waiting()), set(self.rig.inside())
+        line, inside = set(look(self.rig).line), set(self.rig.inside())
         assert not line & inside
         if self.model.phase == "gathering":
             assert not set(self.rig.registered()) & (line | inside)

@@ -29,11 +29,11 @@ SCRIPTS = load_all()
 StartRoom = Callable[..., Any]
 
 
-def limits(prequeue: Prequeue | None, opens_in: float = 600.0) -> ConfiguredLimits:
+def limits(prequeue: Prequeue | None) -> ConfiguredLimits:
     """Those of an instance; None: of one whose route file has no pre-queue."""
     if prequeue is None:
         return ConfiguredLimits(3, 60.0)
-    rules = RoomRules(opens_at=time.time() + opens_in, prequeue=3600.0)
+    rules = RoomRules(opens_at=time.time() + 600.0, prequeue=3600.0)
     return ConfiguredLimits(3, 60.0, rules, prequeue=prequeue)
 
 
@@ -42,8 +42,8 @@ async def start(place: Redis) -> AsyncIterator[StartRoom]:
     """Starts an instance's room that does nothing by itself, as no sweep is made."""
     async with AsyncExitStack() as stack:
 
-        async def started(prequeue: Prequeue | None, opens_in: float = 600.0) -> Room:
-            given = limits(prequeue, opens_in)
+        async def started(prequeue: Prequeue | None) -> Room:
+            given = limits(prequeue)
             room = Room(place, SCRIPTS, RoomKeys("", "sale"), given, RoomPolicy(), NoObserver())
             await stack.enter_async_context(room.running())
             return room
@@ -58,7 +58,7 @@ async def register(room: Room, count: int = USERS) -> None:
 
 async def close(room: Room) -> None:
     """An operator moves the opening to now, and the next lineup finds it."""
-    await room.set_limits(rules={"opens_at": time.time() - 1})
+    await room.operations.set_limits(rules={"opens_at": time.time() - 1})
     assert (await room.lineup("late")).kind is StateKind.WAITING
 
 
@@ -152,9 +152,10 @@ async def test_with_a_beacon_the_root_is_there_first_and_the_value_opens_the_roo
 
 
 async def test_running_gateways_open_by_themselves(run_rooms: Any) -> None:
-    given = {"default": ConfiguredLimits(3, 60.0), "sale": limits(Prequeue("draw"), 2.0)}
+    given = {"default": ConfiguredLimits(3, 60.0), "sale": limits(Prequeue("draw"))}
     one, other = await run_rooms(given), await run_rooms(given)
     await asyncio.gather(register(one["sale"], 300), register(other["sale"], 300))
+    await one["sale"].operations.set_limits(rules={"opens_at": time.time() + 0.2})
     async with asyncio.timeout(20):
         while (await one["sale"].opener.record()).phase is not Phase.OPEN:
             await asyncio.sleep(0.01)

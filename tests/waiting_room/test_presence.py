@@ -193,7 +193,7 @@ async def test_a_name_taken_while_a_beat_was_under_way_is_announced_before_anyth
     async def watched(script: Any, keys: Any, *args: Any, **options: Any) -> Any:
         if script.name == "presence":
             names = await redis.zrange(KEYS.instances, 0, -1)
-            unannounced.append(keys[-1] not in {KEYS.here(name) for name in names})
+            unannounced.append(keys[-2] not in {KEYS.here(name) for name in names})
         return await run(script, keys, *args, **options)
 
     gated.run = watched  # type: ignore[method-assign]

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as Client
 
+from gateway.auth.invitations import NO_INVITATION, Invitation
 from gateway.errors import QueueUnavailable
 from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.events import RoomEvent
-from gateway.waiting_room.redis.connection import Redis
+from gateway.waiting_room.redis.connection import MAX_SHARED, Redis
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.rooms import Rooms
 from gateway.waiting_room.rules import RoomRules
@@ -73,7 +74,7 @@ async def test_two_thousand_at_two_instances_fill_exactly_the_room(redis_url: st
 
 async def test_more_than_one_call_may_admit_is_finished_by_itself(room: Room) -> None:
     await asyncio.gather(*(room.lineup(f"u{number}") for number in range(700)))
-    assert (await room.set_limits(capacity=1000)).more
+    assert (await room.operations.set_limits(capacity=1000)).more
     async with asyncio.timeout(5):
         while (await room.overview()).waiting:
             await asyncio.sleep(0.005)
@@ -86,7 +87,7 @@ async def test_leaving_says_what_was_given_up(room: Room) -> None:
     assert await room.leave("waiting", "slot") is Left.NOTHING
     assert await room.leave("waiting", "line") is Left.PLACE
     assert await room.leave("in-1", "both") is Left.SLOT
-    assert await room.remove(["in-2", "nobody"]) == [Left.SLOT, Left.NOTHING]
+    assert await room.operations.remove(["in-2", "nobody"]) == [Left.SLOT, Left.NOTHING]
 
 
 async def test_asking_for_others_is_bounded_and_no_sighting(room: Room, redis_url: str) -> None:
@@ -198,7 +199,7 @@ async def test_nothing_is_estimated_before_anything_was_measured_and_by_the_rate
 
 async def test_an_operator_takes_slots_and_places(room: Room) -> None:
     await fill(room)
-    assert await room.remove(["ann", "dan", "zoe"]) == [Left.SLOT, Left.PLACE, Left.NOTHING]
+    assert await room.operations.remove(["ann", "dan", "zoe"]) == [Left.SLOT, Left.PLACE, Left.NOTHING]
     summary = await room.overview()
     assert (summary.allowed_in, summary.waiting) == (2, 0)
 
@@ -216,17 +217,17 @@ async def test_more_than_256_in_one_call_are_refused(room: Room) -> None:
     with pytest.raises(ValueError, match="at most 256"):
         await room.statuses(["u"] * 257)
     with pytest.raises(ValueError, match="at most 256"):
-        await room.remove(["u"] * 257)
+        await room.operations.remove(["u"] * 257)
 
 
 async def test_limits_are_set_and_lifted(room: Room) -> None:
     await room.configure_once()
     await fill(room)
-    summary = await room.set_limits(capacity=3, duration=1.5)
+    summary = await room.operations.set_limits(capacity=3, duration=1.5)
     assert (summary.capacity, summary.duration, summary.promoted) == (3, 1.5, 1)
-    assert (await room.set_limits(paused=True)).paused
-    assert not (await room.set_limits(paused=False)).paused
-    summary = await room.set_limits(lift=True)
+    assert (await room.operations.set_limits(paused=True)).paused
+    assert not (await room.operations.set_limits(paused=False)).paused
+    summary = await room.operations.set_limits(lift=True)
     assert (summary.capacity, summary.duration) == (2, 60)
 
 
@@ -256,11 +257,14 @@ async def test_the_gate_never_waits_behind_another_kind_of_call(place: Redis, re
     room = make_room(place)
     async with room.running():
         await room.lineup("ann")
-        async with room._links["lineup"]._turn:
-            stuck = room.lineup("bob")
-            assert (await asyncio.wait_for(room.enter("ann"), 2)).kind is StateKind.ALLOWED_IN
-            assert (await asyncio.wait_for(room.status("ann"), 2)).kind is StateKind.ALLOWED_IN
-            assert not stuck.done()
+        connections = room._links["lineup"]._connections
+        taken = [await connections.take(None) for _ in range(MAX_SHARED)]
+        stuck = room.lineup("bob")
+        assert (await asyncio.wait_for(room.enter("ann"), 2)).kind is StateKind.ALLOWED_IN
+        assert (await asyncio.wait_for(room.status("ann"), 2)).kind is StateKind.ALLOWED_IN
+        assert not stuck.done()
+        for each in taken:
+            await connections.give_back(None, each)
         assert (await stuck).kind is StateKind.ADMITTED
 
 
@@ -276,9 +280,9 @@ async def test_without_redis_every_call_says_so(start_redis: Any) -> None:
             room.enter("ann"),
             room.leave("ann", "slot"),
             room.statuses(["ann"]),
-            room.remove(["ann"]),
+            room.operations.remove(["ann"]),
             room.overview(),
-            room.set_limits(capacity=1),
+            room.operations.set_limits(capacity=1),
             room.sweep(),
         )
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -353,6 +357,9 @@ SUMMARY = Summary(
     abandon_rate=0.0,
     more=False,
     now=0.0,
+    parked=0,
+    next_token=0.0,
+    lanes=(),
     admitted=0,
     promoted=0,
     expired=0,
@@ -392,3 +399,37 @@ def test_a_wait_follows_from_the_rooms_numbers(
 ) -> None:
     told = SUMMARY._replace(**changes).wait_at(position)
     assert told == (None if wait is None else pytest.approx(wait, abs=0.05))
+
+
+async def test_the_gate_lines_up_if_the_room_says_so_or_the_call(place: Redis) -> None:
+    room = make_room(place, capacity=1)
+    async with room.running():
+        assert not room.implicit
+        states = await asyncio.gather(
+            room.ask("arrive", "ann"), room.ask("arrive", "bob", lines_up=True), room.ask("arrive", "cid")
+        )
+        assert [state.kind for state in states] == [StateKind.NONE, StateKind.ADMITTED, StateKind.NONE]
+        await room.operations.set_limits(rules={"lineup": "implicit"})
+        assert room.implicit
+        assert [(await room.ask("arrive", user)).kind for user in ("bob", "cid")] == [
+            StateKind.ALLOWED_IN,
+            StateKind.WAITING,
+        ]
+
+
+async def test_arrivals_share_a_call_also_if_only_some_need_an_invitation(place: Redis) -> None:
+    room = make_room(place, capacity=9, rules=RoomRules(lineup="implicit"))
+    given = Invitation("a1", 1, 4_102_444_800_000)
+    async with room.running():
+        states = await asyncio.gather(
+            room.ask("arrive", "ann"),
+            room.ask("arrive", "bob", given),
+            room.ask("arrive", "cid", given),
+            room.ask("arrive", "dan", NO_INVITATION),
+        )
+    assert [state.kind for state in states] == [
+        StateKind.ADMITTED,
+        StateKind.ADMITTED,
+        StateKind.NOT_ELIGIBLE,
+        StateKind.NOT_ELIGIBLE,
+    ]

@@ -62,7 +62,7 @@ async def test_no_user_is_promoted_before_an_older_system_was_looked_for(
             elif call == "leave":
                 await room.leave("ann", "both")
             else:
-                await room.set_limits(capacity=7)
+                await room.operations.set_limits(capacity=7)
             assert (await room.overview()).promoted == 0
     assert calls.scripts[:2] == ["configure", call]
     assert (await redis.zrange(room.keys.line, 0, 1)) == ["old-1", "old-2"]

@@ -63,11 +63,11 @@ async def test_an_instance_with_other_limits_writes_them_and_one_with_the_same_c
     rooms = Rooms(Redis(redis_url, 1.0))
     await rooms.provide({"default": ConfiguredLimits(5, 60)})
     async with rooms.running():
-        await rooms["default"].set_limits(capacity=9)
+        await rooms["default"].operations.set_limits(capacity=9)
     assert await started(ConfiguredLimits(5, 60)) == 9
     assert await started(ConfiguredLimits(7, 60)) == 9
     async with rooms.running():
-        assert (await rooms["default"].set_limits(lift=True)).capacity == 7
+        assert (await rooms["default"].operations.set_limits(lift=True)).capacity == 7
 
 
 async def test_without_redis_it_starts_and_health_says_so() -> None:
@@ -220,7 +220,7 @@ async def test_the_user_that_the_docs_make_for_the_gateway_may_do_all_it_needs(
         assert (await room.status("ann")).allowed_in
         assert (await room.enter("ann")).allowed_in
         room.presence.arrived("ann")
-        await room.set_limits(capacity=2)
+        await room.operations.set_limits(capacity=2)
         await room.sweep(scan=500)
         await room.leave("ann", "both")
         link = redis.link()

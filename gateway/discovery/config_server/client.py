@@ -7,10 +7,11 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.background import end_task
 from gateway.discovery.config_server.fetch import Ask
 from gateway.discovery.config_server.properties import properties_of
 from gateway.discovery.config_server.response import NoConfiguration, parse_response
@@ -144,9 +145,7 @@ class ConfigServer:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             for future in self._waiting:
                 future.cancel()
 

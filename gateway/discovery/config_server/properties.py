@@ -37,8 +37,12 @@ _SERVER: Final = "the gateway's own server is set by variables alone: see docs/r
 _ACTUATOR: Final = "/actuator has the paths and endpoints of docs/reference/api.md"
 _FILTERS: Final = "filters, predicates and headers of a kind can't be switched off or set so"
 _POOL: Final = "connections to services are limited neither in number nor in age"
-_TLS: Final = "TLS to services is as the machine's certificates say"
-_SPANS: Final = "spans go to ZIPKIN_ENDPOINT, and services get W3C traceparent"
+_TLS: Final = (
+    "TLS to services is as the machine's certificates, services and metadata of routes (tls-ca and so on) say"
+)
+_SPANS: Final = (
+    "spans go to ZIPKIN_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT, and services get W3C traceparent"
+)
 _USERS: Final = "there are no users but those of tokens, and open calls are those of routes.yaml"
 
 # Names without case and hyphens. ``~`` stands for Spring Cloud Gateway's prefix, older or newer. The longest matching

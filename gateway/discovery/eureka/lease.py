@@ -13,8 +13,10 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway import __version__
+from gateway.background import end_task
 from gateway.discovery.eureka.messages import DOWN, UP, InstanceInfo, Pages, registration
 from gateway.discovery.eureka.transport import EurekaAway, EurekaResponse, EurekaServer, EurekaServers, pause
+from gateway.name_threads import addresses_of
 from gateway.settings.model import Settings
 
 _RESOLVE_SECONDS = 2.0
@@ -108,10 +110,11 @@ async def _address_towards(servers: tuple[EurekaServer, ...]) -> str:
     for host, port in (*((server.host, server.port) for server in servers), _ANYWHERE):
         try:
             async with asyncio.timeout(_RESOLVE_SECONDS):
-                places = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-            family, kind, _, _, place = places[0]
-            with socket.socket(family, kind) as probe:
-                probe.connect(place)
+                places = await addresses_of(host)
+            if not places:
+                continue
+            with socket.socket(places[0].family, socket.SOCK_DGRAM) as probe:
+                probe.connect((places[0].address, port))
                 address: str = probe.getsockname()[0]
         except OSError:
             continue
@@ -177,9 +180,7 @@ class Lease:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             await self._leave()
 
     async def _for_ever(self) -> None:

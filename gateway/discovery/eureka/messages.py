@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 from gateway.settings.host_names import can_be_resolved
 
 MAX_INSTANCES: Final = 50_000

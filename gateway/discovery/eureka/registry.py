@@ -16,10 +16,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from gateway.background import background_task
 from gateway.discovery.eureka.messages import UP, Instance, Listing, parse_listing
 from gateway.discovery.eureka.transport import EurekaAway, EurekaResponse, EurekaServer, EurekaServers, pause
 from gateway.observability.metrics import Metrics
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 
 LINGER_SECONDS: Final = 90.0
 """The default lease. A service that is alive has sent a heartbeat by then, and has been registered again."""
@@ -151,16 +152,11 @@ class Fetcher:
         """Fetches until the block ends. Entering it waits for the first fetch, so that services are known before
         requests arrive. It does not wait long, so that the gateway starts even if Eureka is away."""
         tried = asyncio.Event()
-        task = asyncio.create_task(self._for_ever(tried), name="eureka registry")
-        try:
+        async with background_task(self._for_ever(tried), "eureka registry"):
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_FETCH_SECONDS):
                     await tried.wait()
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _for_ever(self, tried: asyncio.Event) -> None:
         while True:

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.discovery.eureka.messages import BadRegistry
+from gateway.name_threads import NameResolver
 from gateway.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -202,7 +203,7 @@ def session() -> aiohttp.ClientSession:
     """A session for Eureka. Each call opens a new connection, so that none fails on one that the server has closed.
     The calls are few."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, ttl_dns_cache=10),
+        connector=aiohttp.TCPConnector(force_close=True, ttl_dns_cache=10, resolver=NameResolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         trust_env=False,

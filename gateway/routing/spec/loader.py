@@ -22,8 +22,9 @@ from gateway.routing.spec.issues import Issues, RouteFileError, unknown
 from gateway.routing.spec.locator import read_locator
 from gateway.routing.spec.model import FILE, SPRING, SPRING_GATEWAY, SPRING_SECTIONS, SPRING_TOP
 from gateway.routing.spec.overlay import Properties
+from gateway.routing.spec.pages import with_pages
 from gateway.routing.spec.remote_settings import read_given, read_tokens
-from gateway.routing.spec.routes import read_routes
+from gateway.routing.spec.routes import read_routes, with_tls_of_services
 from gateway.routing.spec.sections import (
     check_overlaps,
     lines_of,
@@ -108,18 +109,19 @@ def parse(
     routes = read_routes(sections.get("routes"), default_filters, issues, kind_defaults)
     gates, gate_lines, gate_rooms = read_gates(own.get("gates"), issues)
     public, public_lines = read_access(own.get("access"), issues)
-    rooms = read_rooms(own.get("rooms"), gates, issues)
+    rooms = with_pages(own.get("rooms"), read_rooms(own.get("rooms"), gates, issues), issues)
     check_overlaps(gates, gate_lines, public, public_lines, rooms, issues)
     own_cors, own_unrouted = read_cors(own.get("cors"), issues)
     over_cors, over_unrouted = read_cors(over.get("cors"), issues)
-    services, policies = read_services(own.get("services"), issues)
+    services = read_services(own.get("services"), issues)
     table = RouteTable(
-        routes=routes,
+        routes=with_tls_of_services(routes, services.tls, issues),
         gates=gates,
         public=public,
         rooms=rooms,
-        services=services,
-        service_policies=policies,
+        services=services.instances,
+        service_policies=services.policies,
+        service_tls={name: keys.tls for name, keys in services.tls.items()},
         # The server's patterns are tried first.
         cors={**over_cors, **own_cors, **over_cors},
         cors_unrouted=own_unrouted or over_unrouted,

@@ -6,133 +6,46 @@ schema`` prints the list as a JSON Schema. ``kinds`` describes predicates and fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
+from gateway.pages.waiting_page.texts import LANGUAGES
 from gateway.routing.spec.defaults import SECURE_HEADERS, SWITCHES
 from gateway.routing.spec.document import plain_name
+from gateway.routing.spec.service_keys import SERVICE
+from gateway.routing.spec.shapes import Definitions, Key, Keys, Listed, MapOf, Texts, TextsOr, Truth
+from gateway.routing.spec.tls import TLS_KEYS
 from gateway.routing.spec.value_types import (
-    BALANCE,
     CAPACITY,
     CHALLENGE_TIMEOUT,
+    COLOUR,
     COUNT,
     DURATION,
     FAIL,
     FLAG,
-    HASH_KEY,
+    GATE_ROOM,
     HTTP_ADDRESS,
     IDENTITY,
+    LANE_NAME,
+    LINEUP,
     LINEUPS,
     MAX_AGE,
     MODE,
     MOMENT,
     OPENING_ORDER,
     ORDER,
+    OWN_PATH,
+    PAGE_STATUS,
     PLACES,
     RATE,
     RELINEUP,
+    ROOM_ENTRY,
     ROOM_NAME,
+    SHARE,
     TEXT,
     TIME,
     TIMEOUT,
-    ValueType,
-    decimal,
-    whole,
+    WEBSOCKET,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """A list of texts, or one text. Null means an empty list."""
-
-
-@dataclass(frozen=True, slots=True)
-class Definitions:
-    """A list of ``predicates`` or of ``filters``. ``expressions``: their arguments are expressions of the locator."""
-
-    what: str
-    expressions: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """YAML's ``true`` or ``false``. A text is not accepted instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class MapOf:
-    """A mapping whose keys the operator chooses. Each key must match ``pattern``."""
-
-    values: Shape
-    pattern: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A list. ``numbered``: a mapping whose keys are the positions is accepted too."""
-
-    items: Shape
-    numbered: bool = False
-    null: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a mapping. ``spring`` is its name in Spring's nesting, if the section may be there too.
-
-    ``missing`` holds values that mean the same as leaving the key out.
-    """
-
-    name: str
-    holds: Shape
-    doc: str
-    required: bool = False
-    spring: str = ""
-    missing: tuple[str | None, ...] = ()
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A mapping with these keys. ``title`` is its name in messages.
-
-    ``dotted``: keys may be written ``a.b`` and ``a[0]``. ``others``: further keys are allowed and kept as they are.
-    ``shortcut``: a pattern of the texts that may replace the mapping.
-    """
-
-    title: str
-    keys: tuple[Key, ...]
-    dotted: bool = False
-    others: bool = False
-    null: bool = True
-    shortcut: str = ""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(key.name for key in self.keys)
-
-    @cached_property
-    def by_plain_name(self) -> dict[str, Key]:
-        """The keys by their plain names (see ``plain_name``)."""
-        return {plain_name(key.name): key for key in self.keys}
-
-    def __getitem__(self, name: str) -> Key:
-        return self.by_plain_name[plain_name(name)]
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self.keys)
-
-
-@dataclass(frozen=True, slots=True)
-class TextsOr:
-    """A list of texts, one text, or a mapping."""
-
-    keys: Keys
-
-
-Shape = ValueType[object] | Texts | TextsOr | Definitions | Truth | MapOf | Listed | Keys
-
 
 CORS_RULE: Final = Keys(
     "a CORS rule",
@@ -158,12 +71,8 @@ METADATA: Final = Keys(
             "Milliseconds until the answer begins; negative: no limit.",
             missing=(None,),
         ),
-        Key(
-            "connect-timeout",
-            TIMEOUT,
-            "Milliseconds until a connection is there; negative: no limit.",
-            missing=(None,),
-        ),
+        Key("connect-timeout", TIMEOUT, "Milliseconds to connect; negative: no limit.", missing=(None,)),
+        *(Key(name, of, doc, missing=(None,)) for name, (of, doc) in TLS_KEYS.items()),
         Key("cors", CORS_RULE, "What pages of other origins may do on this route.", missing=(None,)),
         Key(
             "allow-actuator", Truth(), "Whether this route may lead to paths below /actuator of the service."
@@ -201,9 +110,19 @@ ROUTE: Final = Keys(
 GATE: Final = Keys(
     "a gate",
     (
-        Key("room", ROOM_NAME, "The room of which a place is needed; default if missing."),
+        Key(
+            "room",
+            GATE_ROOM,
+            "The room of which a place is needed; default if missing. concert-{productId} is filled from the path of "
+            "the call, concert-{query.productId} from its query.",
+        ),
         Key("calls", Texts(), "Calls that need a place: METHOD /path, or /path for every method."),
         Key("renews", Texts(), "Calls that renew a session without needing one."),
+        Key(
+            "websocket",
+            WEBSOCKET,
+            "outlive: WebSockets go on after the session that let them in; end: they end with it. end if missing.",
+        ),
     ),
 )
 
@@ -249,12 +168,51 @@ ELIGIBLE: Final = Keys(
     ),
 )
 
+LANE: Final = Keys(
+    "a lane",
+    (
+        Key("name", LANE_NAME, "Unique in the room; shown to users.", required=True),
+        Key("share", SHARE, "Its share of the admissions while users wait in all lanes.", required=True),
+        Key(
+            "claim", TEXT, "The claim of a verified token that decides; a path with dots leads into objects."
+        ),
+        Key("values", Texts(), "Its values, of which one must match."),
+    ),
+)
+
 CHALLENGE: Final = Keys(
     "challenge",
     (
         Key("url", HTTP_ADDRESS, "Where the gateway POSTs room, visitor and address.", required=True),
         Key("timeout", CHALLENGE_TIMEOUT, "How long the service may take, up to 5 s; 2 s if missing."),
         Key("fail", FAIL, "What happens if it does not answer: open, or closed; open if missing."),
+    ),
+)
+
+PAGE: Final = Keys(
+    "page",
+    (
+        Key("title", TEXT, "The name of what people wait for."),
+        Key("logo", TEXT, "A file with an image of at most 8 KB: SVG, PNG, JPEG, WebP or GIF."),
+        Key(
+            "colour",
+            COLOUR,
+            "The colour of buttons; its contrast with white must be at least 4.5:1.",
+            missing=(None,),
+        ),
+        Key(
+            "text",
+            MapOf(TEXT, "|".join(LANGUAGES)),
+            "A text of your own by language, shown while people wait.",
+        ),
+        Key("template", TEXT, "A file with a frame of your own round the page, in Jinja's syntax."),
+        Key("status", PAGE_STATUS, "The status of the page while people wait; 503 if missing."),
+        Key(
+            "login",
+            OWN_PATH,
+            "Where browsers without a token are sent; they get 401 if missing.",
+            missing=(None,),
+        ),
     ),
 )
 
@@ -299,6 +257,12 @@ ROOM: Final = Keys(
             "What lining up again does to a waiting user: back, or keep the place; QUEUE_RELINEUP if missing.",
         ),
         Key(
+            "lineup",
+            LINEUP,
+            "What the gate does with a user without a place: explicit refuses the call, implicit lines the user up; "
+            "QUEUE_LINEUP if missing.",
+        ),
+        Key(
             "max_waiting",
             COUNT,
             "With so many users in line, parked and registered no other user joins the line, 0: no bound; "
@@ -327,6 +291,7 @@ ROOM: Final = Keys(
             "Who may have a place: users with a token, visitors without a login, or either; token if missing.",
         ),
         Key("bypass", Listed(BYPASS), "Who passes the gate without a place."),
+        Key("lanes", Listed(LANE), "Lines of their own with shares of the admissions, beside lane default."),
         Key("eligible", ELIGIBLE, "Who may line up; others need an invitation."),
         Key(
             "places_per_address",
@@ -334,6 +299,7 @@ ROOM: Final = Keys(
             "How many visitors at one address (or IPv6 /64) may have a place at a time, 0: no bound; 0 if missing.",
         ),
         Key("challenge", CHALLENGE, "The service that is asked before a visitor gets a place."),
+        Key("page", PAGE, "Browsers that have to wait get a page. An empty mapping, {}, is enough."),
     ),
 )
 
@@ -428,41 +394,6 @@ PREDICATE_PROPERTIES: Final = Keys(
     others=True,
 )
 
-INSTANCE: Final = Keys(
-    "an instance",
-    (
-        Key("uri", TEXT, "http(s)://host:port.", required=True),
-        Key("weight", whole(1), "Its share of the requests, compared with the others; 1 if missing."),
-    ),
-    null=False,
-)
-
-EJECT: Final = Keys(
-    "eject",
-    (
-        Key("failures", whole(1), "After so many failures in a row an instance is left out; 5 if missing."),
-        Key("time", DURATION, "For how long, and for that much longer each further time; 30s if missing."),
-        Key("max", decimal(0, 1), "The largest share of the instances that is left out; 0.5 if missing."),
-    ),
-)
-
-SERVICE: Final = Keys(
-    "a service",
-    (
-        Key("instances", Listed(TextsOr(INSTANCE)), "http(s)://host:port, or uri and weight of each."),
-        Key("balance", BALANCE, "round-robin if missing, least-requests or hash."),
-        Key(
-            "hash",
-            HASH_KEY,
-            "Requests that have this in common go to the same instance: header:NAME, cookie:NAME or user.",
-        ),
-        Key("eject", EJECT, "Leaves out instances that fail."),
-        Key("max-connections", COUNT, "Requests that the service gets at a time, 0: no limit."),
-        Key("max-waiting", COUNT, "Requests that wait for their turn then; more get 503. 100 if missing."),
-    ),
-    null=False,
-)
-
 FILE: Final = Keys(
     "a route file",
     (
@@ -486,7 +417,11 @@ FILE: Final = Keys(
         ),
         Key("gates", Listed(GATE), "Calls that need a place in a waiting room."),
         Key("access", ACCESS, "Calls that are open without a token."),
-        Key("rooms", MapOf(ROOM, ROOM_NAME.pattern), "Settings of rooms."),
+        Key(
+            "rooms",
+            MapOf(ROOM, ROOM_ENTRY.pattern),
+            "Settings of rooms. concert-* is for the rooms that gates name concert-{…}.",
+        ),
         Key("cors", CORS, "Browsers of other origins, as Spring's globalcors.", spring="globalcors"),
         Key("discovery", DISCOVERY, "A route for every service that is known.", spring="discovery"),
         Key("filter", FILTER_PROPERTIES, "Spring's properties for all filters of a kind.", spring="filter"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gateway.routing.breakers import check_breakers
@@ -20,7 +20,9 @@ from gateway.routing.spec.defaults import Defaults
 from gateway.routing.spec.document import Fields, Node, Text, as_items, filled, plain
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
 from gateway.routing.spec.model import ROUTE
+from gateway.routing.spec.tls import TLS_KEYS, TlsKeys, read_tls, with_keys_of_service
 from gateway.routing.spec.value_types import FLAG, ORDER, TIMEOUT
+from gateway.service_tls import ServiceTls
 from gateway.settings.spelling import looks_like
 
 
@@ -34,10 +36,12 @@ class Metadata:
     allow_actuator: bool = False
     response_timeout: float | None = None
     connect_timeout: float | None = None
+    tls: ServiceTls | None = None
 
 
-def read_metadata(node: Node | None) -> Metadata:
-    """Read ``metadata:``. Raises RuleViolation (rules ``metadata``, ``cors``)."""
+def read_metadata(node: Node | None, file: str) -> Metadata:
+    """Read ``metadata:``, and the files that it names, from the folder of ``file`` on. Raises RuleViolation (rules
+    ``metadata``, ``cors``, ``tls``)."""
     if node is None or (isinstance(node, Text) and node.null):
         return Metadata()
     values = plain(node)
@@ -56,6 +60,7 @@ def read_metadata(node: Node | None) -> Metadata:
         allow,
         _timeout(values, "response-timeout"),
         _timeout(values, "connect-timeout"),
+        read_tls(values, file),
     )
 
 
@@ -78,7 +83,7 @@ def _timeout(values: Mapping[str, object], key: str) -> float | None:
     return milliseconds / 1000 if milliseconds > 0 else math.inf
 
 
-_METADATA = ("response-timeout", "connect-timeout", "allow-actuator")
+_METADATA = ("response-timeout", "connect-timeout", "allow-actuator", *TLS_KEYS)
 T = TypeVar("T")
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
@@ -115,6 +120,27 @@ def read_routes(
     _check_weights(routes, issues)
     check_breakers(routes, issues)
     return tuple(sorted(routes, key=lambda route: route.order))
+
+
+def with_tls_of_services(
+    routes: Iterable[Route], services: Mapping[str, TlsKeys], issues: Issues
+) -> tuple[Route, ...]:
+    """The routes; of those to one of the services, what the service says about TLS counts where their metadata says
+    nothing."""
+    found = []
+    for route in routes:
+        keys = services.get(route.upstream.service or "")
+        if keys is None:
+            found.append(route)
+        elif route.tls is None:
+            found.append(replace(route, tls=keys.tls))
+        else:
+            try:
+                both = read_tls(with_keys_of_service(route.metadata, keys), issues.file)
+                found.append(replace(route, tls=both))
+            except RuleViolation as error:
+                issues.add_violation(route.line, error, route.id)
+    return tuple(found)
 
 
 def _make(
@@ -215,6 +241,11 @@ class _RouteReader:
                     self.node.line, "uri", f"{upstream.uri} leads nowhere; only a route with RedirectTo may"
                 )
             self._check_variables(predicates, [*self.defaults, *own])
+        unencrypted = upstream is not None and upstream.service is None and upstream.scheme == "http"
+        if meaning.tls is not None and upstream is not None and unencrypted:
+            self._fault(
+                self.node.line, "tls", f"{upstream.uri} is called without TLS; write https:// or remove tls-…"
+            )
         enabled = self._flag(fields.get("enabled"), "enabled", default=True)
         if len(self.issues.errors) > before or upstream is None or not enabled:
             return None
@@ -231,6 +262,7 @@ class _RouteReader:
             allow_actuator=meaning.allow_actuator,
             response_timeout=meaning.response_timeout,
             connect_timeout=meaning.connect_timeout,
+            tls=meaning.tls,
             line=self.node.line,
         )
 
@@ -332,7 +364,7 @@ class _RouteReader:
 
     def _metadata(self, node: Node | None) -> Metadata:
         try:
-            metadata = read_metadata(node)
+            metadata = read_metadata(node, self.issues.file)
             for text in doubtful_values(metadata.cors) if metadata.cors else ():
                 self.issues.warn(node.line if node else self.node.line, "cors", text, self.route_id)
             for text in misspelt(metadata.values):

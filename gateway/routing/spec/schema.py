@@ -18,6 +18,8 @@ from gateway.routing.spec.model import (
     SPRING_GATEWAY,
     SPRING_SECTIONS,
     SPRING_TOP,
+)
+from gateway.routing.spec.shapes import (
     Definitions,
     Key,
     Keys,
@@ -102,8 +104,10 @@ def _shape(shape: Shape, used: dict[str, Schema]) -> Schema:
             return _TEXTS
         case TextsOr(keys):
             return {"anyOf": [_TEXTS, _keys(keys, used)]}
-        case Listed(items, numbered, null):
-            return _list(_shape(items, used), numbered=numbered, null=null)
+        case Listed(items, numbered, null, alone):
+            each = _shape(items, used)
+            several = _list(each, numbered=numbered, null=null)
+            return {"anyOf": [several, each]} if alone else several
         case MapOf(values, pattern):
             names = {"propertyNames": {"pattern": f"^(?:{pattern})$"}} if pattern else {}
             return {"type": ["object", "null"], **names, "additionalProperties": _shape(values, used)}

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from gateway.routing.callers import Bypass, ClaimRule, Network, parse_network
+from gateway.routing.callers import MAX_LANES, WHOLE_SHARE, Bypass, ClaimRule, Lane, Network, parse_network
 from gateway.routing.calls import CallPattern, overlap, parse_call
 from gateway.routing.cors import CorsRule, doubtful_values, parse_cors
 from gateway.routing.gates import DEFAULT_ROOM, Challenge, Gate, Prequeue, RoomLimits
 from gateway.routing.patterns import compile_pattern
+from gateway.routing.room_templates import RoomTemplate, entry_of, regex_of, template_of
 from gateway.routing.spec.document import Fields, Items, Node, Text, filled, plain, plain_name
 from gateway.routing.spec.issues import Issues, RuleViolation, unknown
-from gateway.routing.spec.model import ACCESS, BYPASS, CHALLENGE, CORS, ELIGIBLE, GATE, PREQUEUE, ROOM, Keys
+from gateway.routing.spec.model import (
+    ACCESS,
+    BYPASS,
+    CHALLENGE,
+    CORS,
+    ELIGIBLE,
+    GATE,
+    LANE,
+    PREQUEUE,
+    ROOM,
+)
+from gateway.routing.spec.shapes import Keys
 from gateway.routing.spec.value_types import (
     BEACON,
     CAPACITY,
@@ -21,8 +33,11 @@ from gateway.routing.spec.value_types import (
     DURATION,
     FAIL,
     FLAG,
+    GATE_ROOM,
     HTTP_ADDRESS,
     IDENTITY,
+    LANE_NAME,
+    LINEUP,
     LINEUPS,
     MODE,
     MOMENT,
@@ -30,9 +45,12 @@ from gateway.routing.spec.value_types import (
     PLACES,
     RATE,
     RELINEUP,
+    ROOM_ENTRY,
     ROOM_NAME,
+    SHARE,
     TEXT,
     TIME,
+    WEBSOCKET,
     ValueType,
 )
 
@@ -95,20 +113,72 @@ def _calls(node: Node | None, key: str, issues: Issues) -> list[tuple[int, CallP
     return found
 
 
-def _room(node: Node | None, line: int, issues: Issues) -> str:
+def _room(node: Node | None, line: int, of: ValueType[str], issues: Issues) -> str:
+    """The name of a room; ``default`` if there is none, or one that is not allowed, which is reported."""
     if node is None:
         return DEFAULT_ROOM
     text = node.value if isinstance(node, Text) and not node.null else ""
-    if ROOM_NAME.read(text) is None:
-        issues.add(line, "room", f"{text!r} is no name of a room; {ROOM_NAME.wanted}")
+    if of.read(text) is None:
+        issues.add(line, "room", f"{text!r} is no name of a room; {of.wanted}")
+        return DEFAULT_ROOM
     return text
+
+
+def _check_variable(
+    room: str, of_gate: int, calls: Iterable[tuple[int, CallPattern]], issues: Issues
+) -> None:
+    """Report every call that can't say which room of a template is meant, and warn of values with several spellings.
+    ``of_gate``: the gate's line."""
+    template = template_of(room)
+    if template is None:
+        return
+    if template.from_query:
+        _check_parameter(template, of_gate, issues)
+        return
+    several: list[tuple[int, CallPattern]] = []
+    for line, call in calls:
+        if not any(template.variable in segment.names for segment in call.pattern.segments):
+            message = (
+                f"the gate's room {room!r} is named by {{{template.variable}}}, which '{call}' does not capture in one "
+                "segment of its path"
+            )
+            issues.add(line, "room", message)
+        elif not call.pattern.constrains(template.variable):
+            several.append((line, call))
+    if several:
+        line, call = several[0]
+        _warn_of_spellings(line, room, f"'{call}' lets {{{template.variable}}} be anything", issues)
+
+
+def _check_parameter(template: RoomTemplate, line: int, issues: Issues) -> None:
+    """Report a regex that can't be used, and warn of a parameter that may be anything."""
+    if not template.regex:
+        what = f"the parameter {template.variable} may be anything"
+        _warn_of_spellings(line, template.source, what, issues)
+        return
+    try:
+        warning = regex_of(template.regex).warning
+    except RuleViolation as error:
+        issues.add_violation(line, error)
+        return
+    if warning:
+        issues.warn(line, "regex", warning)
+
+
+def _warn_of_spellings(line: int, room: str, what: str, issues: Issues) -> None:
+    message = (
+        f"the gate's room {room!r}: {what}. What a service takes for the same thing, as 17abc or 0x11 for 17, or ABC "
+        "for abc, has a room of its own, with free slots. Add a regex that admits one spelling of each value, such as "
+        "[1-9][0-9]*"
+    )
+    issues.warn(line, "room-spelling", message)
 
 
 def read_gates(
     node: Node | None, issues: Issues
 ) -> tuple[tuple[Gate, ...], dict[CallPattern, int], dict[str, int]]:
-    """The gates, the line of each of their calls, and the line of each room's first gate. Only calls that the file
-    names are gated."""
+    """The gates, the line of each of their calls, and the line of the first gate of each entry under ``rooms:``. Only
+    calls that the file names are gated."""
     if node is None:
         return (), {}, {}
     gates: list[Gate] = []
@@ -119,15 +189,19 @@ def read_gates(
         issues.add(node.line, "shape", "gates must be a list")
     for item in items:
         fields = fields_of(item, GATE, issues)
-        room = _room(fields.get("room"), item.line, issues)
+        room = _room(fields.get("room"), item.line, GATE_ROOM, issues)
         calls = _calls(fields.get("calls"), "calls", issues)
         renews = _calls(fields.get("renews"), "renews", issues)
         if not calls and not renews:
             message = f"the gate of room {room!r} has neither calls nor renews, so it protects nothing: name its calls"
             issues.warn(item.line, "gate-empty", message)
+        _check_variable(room, item.line, (*calls, *renews), issues)
         lines.update({call: line for line, call in (*renews, *calls)})
-        rooms.setdefault(room, item.line)
-        gates.append(Gate(room, tuple(call for _, call in calls), tuple(call for _, call in renews)))
+        rooms.setdefault(entry_of(room), item.line)
+        outlives = value_of(fields.get("websocket"), "websocket", WEBSOCKET, "gate", issues) == "outlive"
+        gates.append(
+            Gate(room, tuple(call for _, call in calls), tuple(call for _, call in renews), outlives)
+        )
     return tuple(gates), lines, rooms
 
 
@@ -155,7 +229,7 @@ def check_overlaps(
 ) -> None:
     """Report every call that is both public and behind a gate that asks for a token."""
     for gate in gates:
-        if rooms[gate.room].identity in ("visitor", "either"):
+        if rooms[entry_of(gate.room)].identity in ("visitor", "either"):
             continue
         for gated in gate.calls:
             for opened in public:
@@ -167,14 +241,17 @@ def check_overlaps(
 
 
 def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict[str, RoomLimits]:
-    """Limits by room, for ``default``, every room that a gate names, and the rooms in the file."""
-    rooms = {DEFAULT_ROOM: RoomLimits(), **{gate.room: RoomLimits() for gate in gates}}
+    """Limits by room, for ``default``, every room that a gate names, and the rooms in the file. An entry with a star is
+    for all rooms of a template."""
+    rooms = {DEFAULT_ROOM: RoomLimits(), **{entry_of(gate.room): RoomLimits() for gate in gates}}
     if not isinstance(node, Fields):
         expect_mapping(node, "rooms", issues)
         return rooms
     for name, value in node.entries.items():
         line = node.lines.get(name, node.line)
-        _room(Text(name, line), line, issues)
+        if ROOM_ENTRY.read(name) is None:
+            issues.add(line, "room", f"{name!r} is no name of a room; {ROOM_ENTRY.wanted}")
+            continue
         fields = fields_of(value, ROOM, issues, f"rooms.{name}")
         rooms[name] = RoomLimits(
             value_of(fields.get("capacity"), "capacity", CAPACITY, "room", issues),
@@ -186,6 +263,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             value_of(fields.get("rate"), "rate", RATE, "room", issues),
             value_of(fields.get("history"), "history", TIME, "room", issues),
             value_of(fields.get("relineup"), "relineup", RELINEUP, "room", issues),
+            value_of(fields.get("lineup"), "lineup", LINEUP, "room", issues),
             value_of(fields.get(plain_name("max_waiting")), "max_waiting", COUNT, "room", issues),
             value_of(
                 fields.get(plain_name("lineups_per_minute")), "lineups_per_minute", LINEUPS, "room", issues
@@ -196,6 +274,7 @@ def read_rooms(node: Node | None, gates: Iterable[Gate], issues: Issues) -> dict
             prequeue=_prequeue(fields.get("prequeue"), f"rooms.{name}.prequeue", issues),
             identity=value_of(fields.get("identity"), "identity", IDENTITY, "room", issues),
             bypass=_bypasses(fields.get("bypass"), f"rooms.{name}.bypass", issues),
+            lanes=_lanes(fields.get("lanes"), f"rooms.{name}.lanes", issues),
             eligible=_eligible(given(fields, "eligible"), f"rooms.{name}.eligible", issues),
             places_per_address=value_of(
                 fields.get(plain_name("places_per_address")), "places_per_address", PLACES, "room", issues
@@ -249,6 +328,39 @@ def _bypasses(node: Node | None, title: str, issues: Issues) -> tuple[Bypass, ..
             found[name] = Bypass(name, networks=_networks(fields["networks"], title, issues))
         else:
             found[name] = Bypass(name, by_claim=_claim_rule(fields, item.line, title, issues))
+    return tuple(found.values())
+
+
+def _lanes(node: Node | None, title: str, issues: Issues) -> tuple[Lane, ...]:
+    if node is None or (isinstance(node, Text) and node.null):
+        return ()
+    if not isinstance(node, Items):
+        issues.add(node.line, "shape", f"{title} must be a list")
+        return ()
+    found: dict[str, Lane] = {}
+    for item in node.items:
+        fields = fields_of(item, LANE, issues, f"an item of {title}")
+        name = value_of(given(fields, "name"), "name", LANE_NAME, "lane", issues)
+        share = value_of(given(fields, "share"), "share", SHARE, "lane", issues)
+        for key in ("name", "share"):
+            if given(fields, key) is None:
+                issues.add(item.line, "lane", f"an item of {title} has no {key}")
+        rule = _claim_rule(fields, item.line, title, issues)
+        if name in found:
+            issues.add(item.line, "lane", f"{title} has two lanes {name!r}: give each a name of its own")
+        if name is not None and share is not None and rule is not None:
+            found[name] = Lane(name, share, rule)
+    if len(node.items) > MAX_LANES:
+        issues.add(node.line, "lane", f"{title} has {len(node.items)} lanes; at most {MAX_LANES} are allowed")
+    total = sum(lane.share for lane in found.values())
+    if total > WHOLE_SHARE:
+        message = f"the shares of {title} add up to {total / WHOLE_SHARE:g}; they may add up to 1 at most"
+        issues.add(node.line, "lane", message)
+    elif total == WHOLE_SHARE:
+        message = (
+            f"the shares of {title} add up to 1, so lane default gives users only while no other lane has any"
+        )
+        issues.warn(node.line, "lane", message)
     return tuple(found.values())
 
 

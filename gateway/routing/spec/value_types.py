@@ -19,6 +19,9 @@ _MAX_NUMBER: Final = 999_999_999
 _INT32: Final = range(-(2**31), 2**31)
 # Redis counts in milliseconds, so a shorter time would become 0 there.
 _MIN_SECONDS: Final = 0.001
+_MIN_INTERVAL: Final = 0.1
+# The end of the year 9999 in UTC. Later moments can't be shown as dates.
+_END_OF_MOMENTS: Final = 253_402_300_800
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _UNITS: Final = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
@@ -40,7 +43,8 @@ class ValueType(Generic[T_co]):
 
     def read(self, text: str) -> T_co | None:
         """The value of a text; None if the text is not allowed."""
-        match = re.fullmatch(self.pattern, text)
+        # ASCII as in JSON Schema: digits of other alphabets would get as far as Redis, which reads none of them.
+        match = re.fullmatch(self.pattern, text, re.ASCII)
         return self.make(match) if match else None
 
     def schema(self) -> dict[str, object]:
@@ -91,7 +95,7 @@ def _moment(match: re.Match[str]) -> float | None:
     except (ValueError, OverflowError):
         # A day or an hour that does not exist.
         return None
-    return seconds if seconds > 0 else None
+    return seconds if 0 < seconds < _END_OF_MOMENTS else None
 
 
 def _size(match: re.Match[str]) -> int | None:
@@ -154,7 +158,8 @@ RATE: Final[ValueType[str]] = ValueType(
 """How many users a room admits. YAML reads ``off`` as false."""
 
 MOMENT: Final[ValueType[float]] = ValueType(
-    "a moment with its zone, as 2026-12-01T20:00:00+09:00 or 2026-12-01T11:00:00Z, or off",
+    "a moment with its zone, as 2026-12-01T20:00:00+09:00 or 2026-12-01T11:00:00Z, before the year 10000 in UTC, "
+    "or off",
     rf"\d{{4}}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{{1,3}})?)?(?:[Zz]|[+-]\d\d:?\d\d)|{any_case('off')}"
     rf"|{any_case('false')}",
     _moment,
@@ -180,10 +185,26 @@ BEACON: Final[ValueType[str]] = ValueType(
 RELINEUP: Final[ValueType[str]] = ValueType(
     "back or keep", f"{any_case('back')}|{any_case('keep')}", lambda match: match[0].lower()
 )
+LINEUP: Final[ValueType[str]] = ValueType(
+    "explicit or implicit", f"{any_case('explicit')}|{any_case('implicit')}", lambda match: match[0].lower()
+)
 COUNT: Final[ValueType[int]] = CAPACITY
 """0 switches a bound off."""
 BALANCE: Final[ValueType[str]] = ValueType(
     "round-robin, least-requests or hash", "round-robin|least-requests|hash", lambda match: match[0]
+)
+CHECK_INTERVAL: Final[ValueType[float]] = ValueType(
+    "seconds from 0.1, or 500ms, 10s, 1m",
+    r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?",
+    lambda match: seconds if (seconds := float(match[1]) * _SECONDS[match[2]]) >= _MIN_INTERVAL else None,
+    ("number",),
+    {"minimum": 0.1, "maximum": 10**9},
+)
+"""In seconds. A service that is asked more often has work with the checks alone."""
+CHECK_PATH: Final[ValueType[str]] = ValueType(
+    "a path that begins with /, as /health, with a query or without",
+    r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,500}(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,500})?",
+    lambda match: match[0],
 )
 HASH_KEY: Final[ValueType[str]] = ValueType(
     "header:NAME, cookie:NAME or user",
@@ -226,6 +247,47 @@ IDENTITY: Final[ValueType[Literal["token", "visitor", "either"]]] = ValueType(
     lambda match: cast(Literal["token", "visitor", "either"], match[0].lower()),
 )
 """Who may have a place in a room."""
+PAGE_TITLE: Final[ValueType[str]] = ValueType(
+    "a text of 1 to 100 characters without line breaks",
+    r"[^\x00-\x1f\x7f]{1,100}",
+    lambda match: match[0],
+    ("number",),
+)
+PAGE_TEXT: Final[ValueType[str]] = ValueType(
+    "a text of 1 to 1000 characters",
+    r"[^\x00-\x08\x0b-\x1f\x7f]{1,1000}",
+    lambda match: match[0].strip() or None,
+    ("number",),
+)
+COLOUR: Final[ValueType[str]] = ValueType(
+    "a colour as #1f4fd8", "#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})", lambda match: match[0]
+)
+FILE_NAME: Final[ValueType[str]] = ValueType(
+    "the path of a file, absolute or from the folder of the route file",
+    r"[^\x00-\x1f\x7f]{1,1000}",
+    lambda match: match[0],
+)
+SERVER_NAME: Final[ValueType[str]] = ValueType(
+    "a host name or an IP address", r"[0-9A-Za-z._:-]{1,253}", lambda match: match[0]
+)
+PAGE_STATUS: Final[ValueType[int]] = ValueType(
+    "503, 200, 202 or 429",
+    "503|200|202|429",
+    lambda match: int(match[0]),
+    ("integer",),
+    {"enum": [503, 200, 202, 429]},
+)
+OWN_PATH: Final[ValueType[str]] = ValueType(
+    "a path of this site, as /login, with a query or without",
+    r"/(?![/\\])[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,500}(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,500})?",
+    lambda match: match[0],
+)
+WEBSOCKET: Final[ValueType[Literal["end", "outlive"]]] = ValueType(
+    "end or outlive",
+    "|".join(map(any_case, ("end", "outlive"))),
+    lambda match: cast(Literal["end", "outlive"], match[0].lower()),
+)
+"""What becomes of a WebSocket when the session that let it in ends."""
 
 _SPRING_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 0.001}
 
@@ -248,6 +310,23 @@ SPRING_DURATION: Final[ValueType[float]] = ValueType(
     {"minimum": 1, "maximum": _MAX_NUMBER},
 )
 """As Spring reads it, in seconds: a number without a unit is in milliseconds."""
+
+
+SHARE: Final[ValueType[int]] = ValueType(
+    "a number from 0.0001 to 1 with at most four decimals",
+    r"(?!0?(?:\.0+)?$)(?:0?\.\d{1,4}|1(?:\.0{1,4})?)",
+    lambda match: round(float(match[0]) * 10_000),
+    ("number",),
+    {"minimum": 0.0001, "maximum": 1},
+)
+"""In parts of 10,000."""
+LANE_NAME: Final[ValueType[str]] = ValueType(
+    "letters, digits, - and _, at most 40, and not default",
+    r"(?!default$)[A-Za-z0-9][A-Za-z0-9_-]{0,39}",
+    lambda match: match[0],
+    ("integer", "boolean"),
+    {"minimum": 0},
+)
 
 
 def decimal(lowest: float, highest: float) -> ValueType[float]:
@@ -292,9 +371,28 @@ SIZE: Final[ValueType[int]] = ValueType(
 )
 """In bytes."""
 
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_BEFORE: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}"
+_AFTER: Final = r"[A-Za-z0-9_-]{0,8}"
+_VARIABLE: Final = r"(?:[^{}\s:]{1,64}|query\.[^{}\s:]{1,58}:(?:[^{}\s]|\{[^{}\s]*\}){1,100})"
+GATE_ROOM: Final[ValueType[str]] = ValueType(
+    "letters, digits, - and _, at most 64; or at most 16 of them before and 8 after a {variable} of the path, a "
+    "{query.parameter} or a {query.parameter:regex}",
+    rf"{_NAME}|{_BEFORE}\{{{_VARIABLE}\}}{_AFTER}",
+    lambda match: match[0],
+    ("integer", "boolean"),
+    {"minimum": 0},
+)
+ROOM_ENTRY: Final[ValueType[str]] = ValueType(
+    "letters, digits, - and _, at most 64; or at most 16 of them before and 8 after a * for what gates fill in",
+    rf"{_NAME}|{_BEFORE}\*{_AFTER}",
+    lambda match: match[0],
+    ("integer", "boolean"),
+    {"minimum": 0},
+)
 ROOM_NAME: Final[ValueType[str]] = ValueType(
     "letters, digits, - and _, at most 64",
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+    _NAME,
     lambda match: match[0],
     ("integer", "boolean"),
     {"minimum": 0},

@@ -1,9 +1,10 @@
-"""Warnings about settings for visitors in rooms that have none, and about rules that no visitor can meet."""
+"""Warnings about rooms for visitors: settings without effect, and rooms that any visitor makes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.room_names import STAR
 from gateway.routing.filters.rate_limiter import RateLimiterFilter
 from gateway.routing.spec.issues import Issues
 from gateway.routing.table import RouteTable
@@ -24,6 +25,19 @@ def warn_of_visitors(table: RouteTable, lines: Mapping[str, int], issues: Issues
                 "them line up. Set identity to either or token if users with the claim are meant"
             )
             issues.warn(line, "room-identity", message)
+        limits = table.rooms[room]
+        if (
+            STAR in room
+            and room in table.visitor_rooms
+            and limits.challenge is None
+            and limits.eligible is None
+        ):
+            message = (
+                f"any visitor makes rooms of {room!r} by lining up, also for names that do not exist. Visitors at one "
+                "address make up to QUEUE_ROOMS_PER_CLIENT, and when many addresses have made QUEUE_MAX_ROOMS, users "
+                "can't line up in a further room. Set challenge or eligible"
+            )
+            issues.warn(line, "rooms-by-name", message)
     if table.visitor_rooms:
         return
     for route in table.routes:

@@ -16,12 +16,14 @@ from typing import Final
 
 from gateway.routing.breakers import warn_of_fallbacks, warn_of_ungated_fallbacks
 from gateway.routing.calls import METHODS, CallPattern, overlap, parse_call
-from gateway.routing.gates import Gate, RoomLimits
+from gateway.routing.gates import Gate
 from gateway.routing.patterns import PathPattern, Segment, compile_pattern
 from gateway.routing.predicates import Method, Path, Weight
 from gateway.routing.prefix_index import literal_beginning, literal_prefix
+from gateway.routing.room_templates import template_of
 from gateway.routing.route import Route, Upstream
 from gateway.routing.spec.issues import Issue, Issues, RuleViolation
+from gateway.routing.spec.room_warnings import warn_of_rooms
 from gateway.routing.spec.visitor_warnings import warn_of_visitors
 from gateway.routing.table import RouteTable
 from gateway.routing.wide_patterns import WidePattern, stripped_pattern
@@ -54,7 +56,6 @@ _BRACES = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
 _REGEX = re.compile(r"\A\.[*+]\Z|\\[dws]|\[[^]]*-[^]]*\]|\[[^]]+\][*+]|\(.*(?:\.[*+]|[|\\]).*\)|\A\^|\$\Z")
 # ``(id)``, ``$id``, ``@id``. OData has calls that begin with a dollar.
 _VARIABLE_ELSEWHERE = re.compile(r"\([A-Za-z_]\w*\)|[$@](?!metadata$|batch$|count$|ref$|value$)[A-Za-z_]\w*")
-_MAX_SESSION_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def warn_of(table: RouteTable, lines: Lines, issues: Issues, *, gates_named: boo
     _warn_of_own_paths(reaches, issues)
     _warn_of_gates(table.gates, lines, issues)
     _warn_of_gate_regexes(table.gates, lines, issues)
-    _warn_of_rooms(table, lines, issues)
+    warn_of_rooms(table, lines.gates, lines.rooms, issues)
     warn_of_visitors(table, lines.rooms, issues)
     if not gates_named:
         _warn_of_lost_gates(reaches, issues)
@@ -311,11 +312,19 @@ def _warn_of_gates(gates: Sequence[Gate], lines: Lines, issues: Issues) -> None:
                     break
 
 
+def _names_room(call: CallPattern, room: str) -> bool:
+    """Whether a regex of the call says which values name the room."""
+    template = template_of(room)
+    return template is not None and not template.from_query and call.pattern.constrains(template.variable)
+
+
 def _warn_of_gate_regexes(gates: Sequence[Gate], lines: Lines, issues: Issues) -> None:
     """Warn about regexes in gates that have no effect. A regex has one only if it decides between gates of two
-    rooms."""
+    rooms, or which values name a room."""
     calls = [(call, gate.room) for gate in gates for call in gate.calls]
-    constrained = [(call, room) for call, room in calls if call.wide.constrained]
+    constrained = [
+        (call, room) for call, room in calls if call.wide.constrained and not _names_room(call, room)
+    ]
     if len(calls) * len(constrained) > MAX_COMPARISONS:
         return
     for call, room in constrained:
@@ -479,57 +488,6 @@ def _warn_of_lost_gates(reaches: Iterable[_Reach], issues: Issues) -> None:
                 reach.route.id,
             )
             return
-
-
-def _warn_of_rooms(table: RouteTable, lines: Lines, issues: Issues) -> None:
-    """Warn about rooms with probably misspelled names (a gate's room that is not listed, or a listed one without a
-    gate), and about sessions that last days."""
-    listed, gated = ["default", *lines.rooms], sorted(lines.gates)
-    for room, line in lines.gates.items():
-        if room not in listed and (near := nearest(room, listed)) is not None:
-            message = (
-                f"the gate's room {room!r} is not listed under rooms and is nearly {near!r}: a place in one is none in "
-                f"the other. Correct the name, or list {room!r} under rooms if it is meant"
-            )
-            issues.warn(line, "room-name", message)
-    for room, line in lines.rooms.items():
-        near = nearest(room, gated)
-        if room not in gated and near is not None and near in listed:
-            message = f"room {room!r} has no gate and is nearly {near!r}, which has one: correct its name or remove it"
-            issues.warn(line, "room-name", message)
-        seconds = table.rooms[room].duration
-        if seconds is not None and seconds > _MAX_SESSION_SECONDS:
-            message = (
-                f"a session in room {room!r} lasts {seconds:g} s ({seconds / 86_400:.1f} days): a duration without a "
-                "unit is in seconds, not in milliseconds"
-            )
-            issues.warn(line, "room-duration", message)
-        elif seconds is not None and seconds < 1:
-            message = (
-                f"a session in room {room!r} lasts {seconds:g} s: it is over before a user can do anything"
-            )
-            issues.warn(line, "room-duration", message)
-        _warn_of_opening(room, table.rooms[room], line, issues)
-        for rule in table.rooms[room].bypass:
-            if any(network.prefixlen == 0 for network in rule.networks):
-                message = f"every client is in a network of bypass {rule.name!r}, so room {room!r} holds no one back"
-                issues.warn(line, "bypass-everyone", message)
-
-
-def _warn_of_opening(room: str, limits: RoomLimits, line: int, issues: Issues) -> None:
-    """Warn about a pre-queue that never begins unless an operator sets the moment, and about a draw that proves
-    less."""
-    if limits.prequeue is None:
-        return
-    if not limits.opens_at:
-        message = f"room {room!r} has a pre-queue but no opens_at, so no user can register until an operator sets one"
-        issues.warn(line, "room-opening", message)
-    if limits.prequeue.order == "draw" and not limits.prequeue.beacon:
-        message = (
-            f"the draw of room {room!r} has no beacon: it proves only that nothing was changed after the close, not "
-            "that no one could choose the order"
-        )
-        issues.warn(line, "room-opening", message)
 
 
 def _warn_of_unused_services(table: RouteTable, lines: Lines, issues: Issues) -> None:

@@ -14,7 +14,7 @@ from gateway.settings.spring.names import as_variable
 NAMESPACES: Final = frozenset({"SPRING", "SPRINGDOC", "EUREKA", "MANAGEMENT", "LOGGING", "SERVER"})
 """The first words of Spring's variables."""
 
-_TLS: Final = "the gateway speaks plain HTTP; a proxy in front of it ends TLS"
+_TLS: Final = "TLS is that of SERVER_SSL_CERTIFICATE and SERVER_SSL_CERTIFICATE_PRIVATE_KEY, in PEM"
 _PATHS: Final = "the gateway's own calls have no path before them; a proxy in front can strip one"
 _ROUTES: Final = "routes, filters and CORS come from routes.yaml or from a Config Server, not from variables"
 _FILES: Final = "Spring's own files are not read; routes are in ROUTES_FILE"
@@ -22,7 +22,7 @@ _PROFILES: Final = "profiles are those of SPRING_PROFILES_ACTIVE alone"
 _ACTUATOR: Final = "MANAGEMENT_READS and MANAGEMENT_TOKEN say who may use /actuator"
 _USERS: Final = "users come with tokens; the gateway has no login of its own"
 _PUSHED: Final = "metrics are fetched at /actuator/prometheus, and not pushed"
-_SPANS: Final = "spans are sent to Zipkin alone"
+_SPANS: Final = "spans are sent where ZIPKIN_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT say"
 _LOGS: Final = "the log goes to standard output; LOG_FORMAT says how"
 _LIMITS: Final = "limits of requests are settings of the gateway's own, see docs/reference/settings.md"
 _LOCALE: Final = "DEFAULT_LOCALE is the language of messages"

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Final, NamedTuple
 
+from gateway.background import background_task
 from gateway.errors import QueueUnavailable
 
 log = logging.getLogger(__name__)
@@ -222,13 +223,8 @@ class Probe:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Probes until the block ends."""
-        task = asyncio.create_task(self._keep(), name="redis probe")
-        try:
+        async with background_task(self._keep(), "redis probe"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _keep(self) -> None:
         while True:

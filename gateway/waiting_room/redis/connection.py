@@ -1,4 +1,4 @@
-"""Connections to Redis: each carries one command at a time, repeats nothing silently, and bounds every wait.
+"""Calls to Redis: a connection carries one command at a time, repeats nothing silently, and every wait is bounded.
 
 This uses redis-py's connections without its client: the client repeats commands by itself, and its book-keeping costs
 more than the rest of a call.
@@ -30,8 +30,8 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from gateway.errors import QueueUnavailable, SettingsError
-from gateway.settings.redis_address import Node, RepeatedParameter, parse_redis_address
+from gateway.errors import NoSuchRoom, QueueUnavailable, SettingsError
+from gateway.settings.redis_address import RepeatedParameter, parse_redis_address
 from gateway.waiting_room.redis.availability import (
     DEADLINE_SECONDS,
     MAX_TIMEOUT_SECONDS,
@@ -40,6 +40,7 @@ from gateway.waiting_room.redis.availability import (
     Probe,
     RedisState,
 )
+from gateway.waiting_room.redis.shared import Connections, OpenConnection
 from gateway.waiting_room.redis.topology import GuidedServers
 from gateway.waiting_room.redis.wire import (
     Argument,
@@ -64,8 +65,9 @@ _EVICTION_WARNING: Final = (
     "Redis has maxmemory-policy %s: at maxmemory it drops keys, and whole lines with them. Set noeviction"
 )
 
-RECHECK_SECONDS: Final = 1.0
-"""A server that was found at least this many seconds ago is looked up again if it behaves as if it were cut off."""
+MAX_SHARED: Final = 8
+"""Connections to one server that calls of one kind share, at most. Redis carries out one script at a time, so more
+connections would only hide more of the network's delay."""
 
 
 class CallObserver(Protocol):
@@ -101,7 +103,7 @@ class Redis:
         self.availability = Availability()
         """What the probe found last."""
         self._main_slot = None if main_key is None else self._slot(main_key)
-        # No more than there are rooms.
+        # By slot. Rooms come and go, so there are more of them than rooms, but no more than slots.
         self._unprobed: dict[int, Availability] = {}
         self._servers: RedisServers
         try:
@@ -119,10 +121,20 @@ class Redis:
         async with asyncio.timeout(self.timeout):
             return await self._servers.connect(self._slot(key))
 
-    def link(self, observe: CallObserver = ignore_calls, *, key: str = "") -> RedisConnection:
-        """A new connection, opened at its first use. On a cluster it is for keys in the slot of ``key``."""
+    def link(
+        self, observe: CallObserver = ignore_calls, *, key: str = "", shared: Connections | None = None
+    ) -> RedisConnection:
+        """A connection, opened at its first use. On a cluster it is for keys in the slot of ``key``. ``shared``: the
+        connections that it shares with others; None: it has one of its own."""
         slot = self._slot(key)
-        return RedisConnection(self._servers, slot, self.timeout, observe, self._availability_of(slot))
+        connections = Connections(self._servers, 1) if shared is None else shared
+        return RedisConnection(
+            self._servers, slot, self.timeout, observe, self._availability_of(slot), connections
+        )
+
+    def shared(self) -> Connections:
+        """Connections for calls of one kind, whichever keys they are for. They are opened when they are needed."""
+        return Connections(self._servers, MAX_SHARED)
 
     @property
     def refused_scripts(self) -> list[str]:
@@ -154,7 +166,8 @@ class Redis:
         # time-out: only the deadline tells an event loop that stood still from a silent Redis. A long time-out would
         # hide for long that Redis is back, if a connection hangs.
         timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), MAX_TIMEOUT_SECONDS)
-        link = RedisConnection(self._servers, self._slot(key), timeout, ignore_calls, Availability())
+        own = Connections(self._servers, 1)
+        link = RedisConnection(self._servers, self._slot(key), timeout, ignore_calls, Availability(), own)
 
         policy: str | None = None
 
@@ -187,16 +200,23 @@ class Redis:
         return key_slot(key.encode()) if self.is_cluster else 0
 
 
+def _always(reply: Any) -> bool:
+    """Always true."""
+    return True
+
+
 class Replication(NamedTuple):
-    """How many replicas must have received the writes. ``mark`` is a key written only so that WAIT has something to
-    wait for."""
+    """How many replicas must have received the writes, if ``needed`` says so of the reply. ``mark`` is a key written
+    only so that WAIT has something to wait for."""
 
     replicas: int
     mark: str
+    needed: Callable[[Any], bool] = _always
 
 
 class RedisConnection:
-    """One connection, which carries one command at a time and is opened anew after a failure."""
+    """Calls for the keys of one slot, by a connection of ``connections``. A connection carries one command at a time
+    and is opened anew after a failure."""
 
     def __init__(
         self,
@@ -205,16 +225,14 @@ class RedisConnection:
         timeout: float,
         observe: CallObserver,
         availability: Availability,
+        connections: Connections,
     ) -> None:
         self._servers = servers
         self._slot = slot
         self._timeout = timeout
         self._observe = observe
         self._availability = availability
-        self._connection: AbstractConnection | None = None
-        self._server: Node | None = None
-        self._opened = 0.0
-        self._turn = asyncio.Lock()
+        self._connections = connections
 
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
         """The reply to one command. With ``replication``, it is returned once replicas have all writes of Redis up to
@@ -226,43 +244,59 @@ class RedisConnection:
         """
         self._availability.check()
         try:
-            async with self._availability.limited(self._timeout), self._turn:
-                connection, reply = await self._reply(*command)
-                if replication:
-                    await self._wait_for_replicas(connection, *replication)
-                return reply
-        except ResponseError as error:
-            # The server was a master and became a replica: disconnect, since another server may be the master by now.
-            # Redis 6 puts another code in front of a script's own error, so the text is searched as well.
-            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
-                await self.close()
-            elif isinstance(error, ClusterDownError) or "NOREPLICAS" in str(error):
-                await self._recheck_server()
+            async with (
+                self._availability.limited(self._timeout),
+                self._connections.taken(self._slot) as taken,
+            ):
+                return await self._carried_out(taken, command, replication)
+        except ResponseError:
             raise
         except TimeoutError:
             raise QueueUnavailable("Redis did not answer in time") from None
         except (RedisError, OSError) as error:
             raise QueueUnavailable(f"Redis: {describe(error)}") from None
 
-    async def _reply(self, *command: Argument) -> tuple[AbstractConnection, Any]:
+    async def _carried_out(
+        self, taken: OpenConnection, command: Sequence[Argument], replication: Replication | None
+    ) -> Any:
+        """The reply to a command that ``taken`` carries."""
+        try:
+            connection, reply = await self._reply(taken, command)
+            if replication is not None and replication.needed(reply):
+                await self._wait_for_replicas(taken, connection, replication.replicas, replication.mark)
+        except ResponseError as error:
+            # The server was a master and became a replica: disconnect, since another server may be the master by now.
+            # Redis 6 puts another code in front of a script's own error, so the text is searched as well.
+            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+                await taken.close()
+            elif isinstance(error, ClusterDownError) or "NOREPLICAS" in str(error):
+                await taken.recheck_server()
+            raise
+        return reply
+
+    async def _reply(
+        self, taken: OpenConnection, command: Sequence[Argument]
+    ) -> tuple[AbstractConnection, Any]:
         """The connection and the reply. A command is sent again only if Redis refused it because its slot is at another
         node; it was not executed then."""
         redirections = 0
         while True:
-            connection = await self._ready()
+            connection = await taken.ready(self._slot)
             try:
                 return connection, await send_command(connection, *command)
             except MovedError as error:
                 redirections += 1
                 if redirections > MAX_REDIRECTIONS or not self._servers.follow_redirection(error):
                     raise ServerNotFound("on this cluster the slot is elsewhere") from None
-                await self.close()
+                await taken.close()
             except (AskError, TryAgainError):
                 # The slot is being moved to another node, key by key. A script needs all its keys at one node, so the
                 # call can only wait for the end of the move.
                 await asyncio.sleep(MOVING_SECONDS * random.uniform(0.5, 1.0))
 
-    async def _wait_for_replicas(self, connection: AbstractConnection, replicas: int, mark: str) -> None:
+    async def _wait_for_replicas(
+        self, taken: OpenConnection, connection: AbstractConnection, replicas: int, mark: str
+    ) -> None:
         # WAIT covers only what this connection wrote last. A script that only read may rest its answer on another
         # connection's write.
         try:
@@ -272,7 +306,7 @@ class RedisConnection:
             await send_command(connection, "PEXPIRE", mark, 86_400_000)
         confirmed = await send_command(connection, "WAIT", replicas, max(1, int(self._timeout * 500)))
         if confirmed < replicas:
-            await self._recheck_server()
+            await taken.recheck_server()
             raise QueueUnavailable(f"{confirmed} of {replicas} replicas have the change in time")
 
     async def run(
@@ -298,7 +332,10 @@ class RedisConnection:
                 reply = await self.call("EVAL", script.text, len(keys), *keys, *args, replication=replication)
             failed = False
         except ResponseError as error:
-            if not _fails_probe_too(error):
+            if "NO_SUCH_ROOM" in str(error):
+                failed = False
+                raise NoSuchRoom from None
+            if not _fails_probe_too(error) and not str(error).startswith("LANES "):
                 self._availability.note_refusal(script.name, str(error))
             raise QueueUnavailable(f"script {script.name}: {error}") from error
         except QueueUnavailable as error:
@@ -311,32 +348,9 @@ class RedisConnection:
         finally:
             self._observe(script.name, time.perf_counter() - began, size, failed)
 
-    async def _ready(self) -> AbstractConnection:
-        connection = self._connection
-        if (
-            connection is None
-            or not connection.is_connected
-            or _closed_by_server(connection)
-            # Another connection has found another server meanwhile: this one must not go on with the former master.
-            or self._server != self._servers.current(self._slot)
-        ):
-            await self.close()
-            connection = self._connection = await self._servers.connect(self._slot)
-            self._server = self._servers.current(self._slot)
-            self._opened = time.monotonic()
-        return connection
-
-    async def _recheck_server(self) -> None:
-        """Closes the connection, so that the next call looks the server up again, unless it was opened just now: this
-        may be a master that was cut off and replaced."""
-        if time.monotonic() - self._opened > RECHECK_SECONDS:
-            await self.close()
-
     async def close(self) -> None:
-        """Closes the connection; a later call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        """Closes the connections, shared or not; a later call opens another."""
+        await self._connections.close()
 
 
 async def _policy(link: RedisConnection) -> str:
@@ -372,9 +386,3 @@ def _fails_probe_too(error: ResponseError) -> bool:
     if isinstance(error, TryAgainError) or _why_unavailable(error) or _refusal(error):
         return True
     return any(f"-{code} " in str(error) for code in REFUSALS)
-
-
-def _closed_by_server(connection: AbstractConnection) -> bool:
-    """Whether the server has closed the connection; a command sent now would be lost."""
-    reader = getattr(connection, "_reader", None)
-    return reader is None or reader.at_eof()

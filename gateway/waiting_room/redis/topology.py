@@ -61,8 +61,7 @@ class GuidedServers:
         self._question = _ask_node if address.form == "cluster" else _ask_sentinel_for(address.service)
         # In the order in which they are queried. A guide that did not help goes to the end.
         self._guides = list(address.nodes)
-        # The server of each slot, and the server that a redirection named for a slot. There are at most as many entries
-        # as rooms.
+        # The server of each slot, and the server that a redirection named for a slot, of the slots that rooms have had.
         self._present: dict[int, Node] = {}
         self._moved: dict[int, Node] = {}
         # When the next search for the server of a slot may begin, and why the last one found none.

@@ -10,7 +10,7 @@ import pytest
 from gateway.discovery.eureka.client import discovering
 from gateway.discovery.eureka.registry import Services
 from gateway.observability.metrics import Metrics
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 from gateway.settings.model import Settings
 from tests.support.eureka import FakeEureka, entry
 

@@ -19,7 +19,7 @@ from gateway.discovery.eureka.messages import (
     parse_listing,
     registration,
 )
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 from tests.support.eureka import entry, listing
 
 

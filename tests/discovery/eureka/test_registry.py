@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.discovery.eureka.messages import Listing, parse_listing
 from gateway.discovery.eureka.registry import LINGER_SECONDS, InstanceRegistry
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 from tests.support.eureka import entry, listing
 
 

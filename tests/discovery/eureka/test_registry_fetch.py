@@ -12,7 +12,7 @@ from gateway.discovery.eureka import registry as module
 from gateway.discovery.eureka.registry import DELTA_SECONDS, LINGER_SECONDS, Fetcher, Services
 from gateway.discovery.eureka.transport import EurekaAway, EurekaServers
 from gateway.observability.metrics import Metrics
-from gateway.proxy.load_balancer import UpstreamBase
+from gateway.proxy.upstream import UpstreamBase
 from tests.support.clock import Clock
 from tests.support.eureka import FakeEureka, entry
 

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.callers import Bypass, ClaimRule
+from gateway.routing.callers import Bypass, ClaimRule, Lane, lane_of
 from gateway.routing.gates import Challenge, GateRule, Prequeue, RoomLimits
 from gateway.routing.spec import loader
 from gateway.routing.spec.issues import RouteFileError, summarize
@@ -198,6 +198,13 @@ def test_a_fault_says_what_to_write_instead(item: str, hint: str) -> None:
         (GOOD + "rooms: {vip: {opens_at: 2026-12-01T20:00:00}}", "opens_at must be a moment with its zone"),
         (GOOD + "rooms: {vip: {opens_at: 2026-12-01}}", "opens_at must be a moment with its zone"),
         (GOOD + "rooms: {vip: {opens_at: 2026-02-30T20:00:00Z}}", "opens_at must be a moment with its zone"),
+        (GOOD + "rooms: {vip: {opens_at: '9999-12-31T23:59:59-05:00'}}", "before the year 10000 in UTC"),
+        (GOOD + "rooms: {vip: {rate: 1\u0663/m}}", "rate must be a whole number"),
+        (GOOD + "rooms: {vip: {duration: \u0663h}}", "duration must be seconds"),
+        (
+            GOOD + "rooms: {vip: {lanes: [{name: a, share: .0, claim: x, values: [y]}]}}",
+            "share must be",
+        ),
         (GOOD + "rooms: {vip: {closes_at: true}}", "closes_at must be a moment with its zone"),
         (
             GOOD + "rooms: {vip: {opens_at: 2026-12-01T20:00:00+09:00, closes_at: 2026-12-01T11:00:00Z}}",
@@ -344,6 +351,49 @@ def test_a_room_is_for_eligible_users() -> None:
     assert table.eligible_of("vip") == ClaimRule("tier", ("gold",))
     assert table.eligible_of("none") is table.eligible_of("default") is table.eligible_of("unknown") is None
     assert table.wanted_claims() == {"tier": {"gold"}}
+
+
+LANE = "{name: members, share: 0.3, claim: tier, values: [gold, silver]}"
+
+
+def test_a_room_has_lanes() -> None:
+    table = read(
+        GOOD + f"rooms: {{vip: {{lanes: [{LANE}, {{name: b, share: '.7', claim: x, values: y}}]}}}}\n"
+    )
+    assert table.lanes_of("vip") == (
+        Lane("members", 3000, ClaimRule("tier", ("gold", "silver"))),
+        Lane("b", 7000, ClaimRule("x", ("y",))),
+    )
+    assert table.lanes_of("default") == table.lanes_of("unknown") == ()
+    assert table.wanted_claims() == {"tier": {"gold", "silver"}, "x": {"y"}}
+    assert lane_of(table.lanes_of("vip"), frozenset({("x", "y"), ("tier", "silver")})) == "members"
+    assert lane_of(table.lanes_of("vip"), frozenset({("x", "y"), ("tier", "bronze")})) == "b"
+    assert lane_of(table.lanes_of("vip"), frozenset()) is None
+
+
+@pytest.mark.parametrize(
+    ("lanes", "fault"),
+    [
+        ("gold", "rooms.vip.lanes must be a list"),
+        ("[{share: 0.3, claim: a, values: b}]", "an item of rooms.vip.lanes has no name"),
+        ("[{name: a, claim: a, values: b}]", "an item of rooms.vip.lanes has no share"),
+        ("[{name: a, share: 0.3}]", "needs both claim and values"),
+        ("[{name: a, share: 0.3, claim: a, values: b, color: red}]", "color"),
+        ("[{name: default, share: 0.3, claim: a, values: b}]", "name must be letters, digits, - and _"),
+        ("[{name: a b, share: 0.3, claim: a, values: b}]", "name must be letters, digits, - and _"),
+        ("[{name: a, share: 0, claim: a, values: b}]", "share must be a number from 0.0001 to 1"),
+        ("[{name: a, share: 0.00001, claim: a, values: b}]", "share must be a number from 0.0001 to 1"),
+        ("[{name: a, share: 1.1, claim: a, values: b}]", "share must be a number from 0.0001 to 1"),
+        (f"[{LANE}, {LANE}]", "has two lanes 'members'"),
+        (f"[{LANE}, {{name: b, share: 0.7001, claim: x, values: y}}]", "add up to 1.0001"),
+        (
+            "[" + ", ".join(f"{{name: n{n}, share: 0.1, claim: a, values: b}}" for n in range(9)) + "]",
+            "has 9 lanes; at most 8 are allowed",
+        ),
+    ],
+)
+def test_lanes_that_are_not_sound_are_named(lanes: str, fault: str) -> None:
+    assert fault in messages(GOOD + f"rooms: {{vip: {{lanes: {lanes}}}}}\n")
 
 
 def test_a_room_lets_callers_bypass_its_gate() -> None:
@@ -668,7 +718,7 @@ def test_checks_of_visitors_have_defaults() -> None:
     )
     table = parse(text.encode(), "routes.yaml", {})
     assert table.rooms["vip"].challenge == Challenge("http://check:8080/a?b=c", 2.0, True)
-    assert table.checked_rooms == {"vip"}
+    assert set(table.checked_rooms) == {"vip"}
 
 
 def test_claims_that_no_visitor_can_have_are_a_warning() -> None:
@@ -676,6 +726,26 @@ def test_claims_that_no_visitor_can_have_are_a_warning() -> None:
         room = f"{{identity: {identity}, eligible: {{claim: tier, values: [gold]}}}}"
         table = parse(f"routes: []\nrooms: {{vip: {room}}}\n".encode(), "routes.yaml", {})
         assert [issue.rule for issue in table.warnings] == ["room-identity"] * warned
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ("identity: visitor", True),
+        ("identity: either, places_per_address: 3", True),
+        ('identity: visitor, challenge: {url: "https://check.example"}', False),
+        ("identity: either, eligible: {claim: member, values: [a]}", False),
+        ("identity: token", False),
+    ],
+)
+def test_rooms_by_name_that_anyone_may_make_are_warned_of(settings: str, warned: bool) -> None:
+    text = f"""
+    routes: [{{id: a, uri: "http://127.0.0.1:1", predicates: ["Path=/**"]}}]
+    rooms: {{"sale-*": {{{settings}}}}}
+    gates: [{{room: "sale-{{id}}", calls: ["POST /sales/{{id}}/orders"]}}]
+    """
+    found = [issue.rule for issue in parse(text.encode(), "routes.yaml", {}).warnings]
+    assert ("rooms-by-name" in found) is warned
 
 
 @pytest.mark.parametrize(

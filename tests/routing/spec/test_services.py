@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.resilience.services import EjectPolicy, ServicePolicy
+from gateway.resilience.services import EjectPolicy, HealthPolicy, ServicePolicy
 from gateway.routing.spec.issues import RouteFileError
 from gateway.routing.table import RouteTable
 from tests.routing.vectors import load_json
@@ -51,6 +51,23 @@ def test_lists_and_texts_are_as_they_were(service: Any) -> None:
             {"instances": [A], "eject": {"failures": 3, "time": "1m", "max": 0.25}},
             ServicePolicy({A: 1}, eject=EjectPolicy(3, 60.0, 0.25), max_waiting=100),
         ),
+        (
+            {"instances": [A], "health": {"path": "/health?deep=1"}, "slow-start": "30s"},
+            ServicePolicy(
+                {A: 1},
+                max_waiting=100,
+                health=HealthPolicy("/health?deep=1", 10.0, 2.0, 3, 2),
+                slow_start=30.0,
+            ),
+        ),
+        (
+            {
+                "instances": [A],
+                "health": {"path": "/", "interval": "500ms", "unhealthy": 1, "healthy": 4},
+                "slow-start": 0,
+            },
+            ServicePolicy({A: 1}, max_waiting=100, health=HealthPolicy("/", 0.5, 2.0, 1, 4)),
+        ),
     ],
 )
 def test_a_mapping_is_instances_and_a_policy(service: Any, policy: ServicePolicy) -> None:
@@ -80,7 +97,27 @@ def test_a_mapping_is_instances_and_a_policy(service: Any, policy: ServicePolicy
         ({"instances": [A], "eject": {"share": 1}}, "key in services.Shop.eject"),
         ({"instances": [A], "max-connections": -1}, "max-connections must be a whole number from 0"),
         ({"instances": [A], "max-waiting": 5}, "max-waiting has no effect without max-connections"),
-        ({"instances": [A], "health": {"path": "/"}}, "key in services.Shop"),
+        ({"instances": [A], "health": {}}, "services.Shop.health needs a path"),
+        # As when all lines below it are commented out.
+        ({"instances": [A], "health": None}, "services.Shop.health needs a path"),
+        ({"instances": [A], "health": {"interval": "5s"}}, "services.Shop.health needs a path"),
+        ({"instances": [A], "health": "/health"}, "services.Shop.health must be a mapping"),
+        ({"instances": [A], "health": {"path": "health"}}, "path must be a path that begins with /"),
+        ({"instances": [A], "health": {"path": "/a b"}}, "path must be a path that begins with /"),
+        ({"instances": [A], "health": {"path": "/", "interval": 0}}, "interval must be seconds from 0.1"),
+        (
+            {"instances": [A], "health": {"path": "/", "interval": "99ms"}},
+            "interval must be seconds from 0.1",
+        ),
+        ({"instances": [A], "health": {"path": "/", "timeout": 0}}, "timeout must be seconds from 0.001"),
+        (
+            {"instances": [A], "health": {"path": "/", "unhealthy": 0}},
+            "unhealthy must be a whole number from 1",
+        ),
+        ({"instances": [A], "health": {"path": "/", "healthy": -1}}, "healthy must be a whole number from 1"),
+        ({"instances": [A], "health": {"path": "/", "status": 200}}, "key in services.Shop.health"),
+        ({"instances": [A], "slow-start": -1}, "slow-start must be seconds from 0"),
+        ({"instances": [A], "slow-start": "soon"}, "slow-start must be seconds from 0"),
     ],
 )
 def test_what_is_wrong_is_a_fault_that_says_what_is_allowed(service: Any, message: str) -> None:

@@ -175,6 +175,13 @@ def told(text: str) -> list[tuple[int, str]]:
             "room-name",
             "'vpi' has no gate",
         ),
+        (
+            "routes:\n- {id: r, uri: http://h, predicates: [Path=/r], filters: ["
+            "'RedirectTo=302, https://shop.example/api/v1/queue/stream?room=vpi']}\nrooms: {vip: {}}",
+            2,
+            "room-name",
+            "there is no room 'vpi'",
+        ),
         (SHOP + "rooms: {default: {duration: 1ms}}", 6, "room-duration", "lasts 0.001 s"),
         (
             SHOP + "rooms: {default: {bypass: [{name: all, networks: [10.0.0.0/8, 0.0.0.0/0]}]}}",

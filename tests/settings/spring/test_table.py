@@ -41,6 +41,8 @@ def test_every_variable_of_springs_that_a_setting_is_read_from_is_in_the_table()
     own = {
         *("EUREKA_REGISTER", "EUREKA_FETCH", "SERVER_HOST", "SERVER_FORWARD_HEADERS_STRATEGY"),
         *("MANAGEMENT_READS", "MANAGEMENT_TOKEN", "EUREKA_INSTANCE_METADATAMAP"),
+        # The gateway's own names are those of Spring's properties.
+        *("SERVER_SSL_CERTIFICATE", "SERVER_SSL_CERTIFICATE_PRIVATE_KEY"),
         # A property of the family ``eureka.client.service-url.*``.
         "EUREKA_CLIENT_SERVICEURL_DEFAULTZONE",
     }

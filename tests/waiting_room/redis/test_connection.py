@@ -191,7 +191,7 @@ async def test_a_master_without_the_replicas_it_wants_is_doubted_but_not_all_the
     number = await link.call("CLIENT", "ID")
     for doubtful in (False, True):
         if doubtful:
-            monkeypatch.setattr("gateway.waiting_room.redis.connection.RECHECK_SECONDS", -1.0)
+            monkeypatch.setattr("gateway.waiting_room.redis.shared.RECHECK_SECONDS", -1.0)
         with pytest.raises(QueueUnavailable, match="NOREPLICAS"):
             await link.run(COUNT, ("n",), ())
         # Another connection is one to whatever is master by now.

@@ -14,7 +14,7 @@ INSTANCE = "i1"
 CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "beacon": (("7", "anna", ""), ("draw", "audit")),
     "configure": (("auto", 60_000, 1), ("watch",)),
-    "drain": ((INSTANCE, 10_000), ("instances", "here")),
+    "drain": ((INSTANCE, 10_000), ("instances", "here", "several")),
     "draw": ((), ("draw",)),
     "find": (("ann",), ()),
     "gate": (("ann",), ()),
@@ -25,7 +25,8 @@ CALLS: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     "move": (("ann", "bob"), ()),
     "open": ((START, "d", 0, 60, "ann", b""), ("draw", "drawn", "watch")),
     "rank": ((START, "aa", "d"), ("draw",)),
-    "presence": (("arrived", "ann"), ("here",)),
+    "presence": (("arrived", "ann"), ("here", "several")),
+    "report": ((5,), ("watch", "minutes")),
     "status": (("1", "ann"), ()),
     "sweep": ((500, "auto", 60_000), ("watch",)),
 }
@@ -50,7 +51,8 @@ KEPT = ("tickets", "claims", "missed")
 
 
 def key_of(rig: Rig, name: str) -> str:
-    return rig.keys.here(INSTANCE) if name == "here" else getattr(rig.keys, name)
+    found = getattr(rig.keys, name)
+    return found(INSTANCE) if name in {"here", "several"} else found
 
 
 def call(rig: Rig, script: str, *args: Any) -> Any:
@@ -144,6 +146,9 @@ def test_a_beat_and_a_lock_of_another_type_are_errors(rig: Rig) -> None:
         ("leave", ("LEFT", "both")),
         ("leave", ("LEFT", "everything", "ann")),
         ("presence", ("arrived",)),
+        ("presence", ("12345", "ann")),
+        ("report", ("0",)),
+        ("report", ("many",)),
         ("presence", ("flew by", "ann")),
     ],
 )

@@ -36,10 +36,39 @@ def test_an_instance_with_the_same_limits_changes_nothing(rig: Rig) -> None:
 @pytest.mark.parametrize("given", [(2, 10_000), (7, 10_000), (2, 30_000)])
 def test_an_override_stands_when_instances_start(rig: Rig, given: tuple[int, int]) -> None:
     rig.configure(2, 10_000)
-    rig.limits(capacity=5)
+    rig.limits(capacity=5, duration=20_000)
     reply = rig.configure(*given)
     assert reply.answers[0][2] == "override"
-    assert stored(rig) == ("5", "10000")
+    assert stored(rig) == ("5", "20000")
+
+
+def test_an_operators_capacity_does_not_keep_out_another_duration_of_the_file(rig: Rig) -> None:
+    rig.configure(2, 10_000)
+    rig.limits(capacity=5)
+    assert rig.configure(3, 30_000).answers[0][2] == "override"
+    assert stored(rig) == ("5", "30000")
+    rig.limits(duration=40_000)
+    rig.configure(3, 50_000)
+    assert stored(rig) == ("5", "40000")
+
+
+def test_nor_an_operators_duration_another_capacity(rig: Rig) -> None:
+    rig.configure(2, 10_000)
+    rig.limits(duration=20_000)
+    rig.configure(3, 30_000)
+    assert stored(rig) == ("3", "20000")
+
+
+def test_what_an_earlier_version_has_set_stands_too(rig: Rig) -> None:
+    rig.configure(2, 10_000)
+    rig.limits(capacity=5)
+    # It knows only of both limits together.
+    rig.client.hset(rig.keys.settings, mapping={"duration_ms": 40_000, "override": 1})
+    rig.configure(3, 30_000)
+    assert stored(rig) == ("5", "40000")
+    rig.client.hdel(rig.keys.settings, "override")
+    rig.configure(4, 50_000)
+    assert stored(rig) == ("4", "50000")
 
 
 def test_every_script_uses_the_limits_in_redis_not_those_it_was_given(rig: Rig) -> None:

@@ -45,7 +45,7 @@ def room(rig: Rig) -> Rig:
     ],
 )
 def test_an_operator_sees_where_a_user_stands(room: Rig, user: str, found: list[Any]) -> None:
-    assert find(room, user) == [*found, room.client.hget(room.keys.history, user) or ""]
+    assert find(room, user) == [*found, room.client.hget(room.keys.history, user) or "", ""]
 
 
 def test_a_look_is_no_sighting(room: Rig) -> None:
@@ -61,6 +61,27 @@ def test_a_look_is_no_sighting(room: Rig) -> None:
 def test_an_expired_session_is_none(room: Rig) -> None:
     room.advance(1_000_000)
     assert find(room, "bob")[0] == "NONE"
+
+
+def test_a_slot_that_was_not_claimed_in_time_is_lost_before_the_sweep_has_seen_it(rig: Rig) -> None:
+    rig.set_rules(claim=2_000)
+    rig.limits(capacity=1, duration=60_000)
+    rig.lineup("ann", "bob")
+    rig.leave(("slot", "ann"))
+    rig.events()
+    rig.advance(1_999)
+    assert find(rig, "bob")[0] == "ALLOWED_IN"
+    rig.advance(1)
+    # As the sweep will say.
+    assert find(rig, "bob")[:5] == ["PARKED", "1", "", str(START + 2_000), ""]
+    rig.sweep()
+    assert find(rig, "bob")[:2] == ["PARKED", "1"]
+    # The second time for the same ticket it is gone.
+    rig.status("bob")
+    rig.events()
+    assert find(rig, "bob")[0] == "ALLOWED_IN"
+    rig.advance(2_000)
+    assert find(rig, "bob")[0] == "NONE"
 
 
 def test_a_promoted_user_whose_session_is_over_is_not_parked(rig: Rig) -> None:

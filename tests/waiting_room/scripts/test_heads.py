@@ -72,6 +72,8 @@ def bindings(code: str) -> dict[tuple[str, int], str]:
 
 
 FILES = [*SCRIPTS, "includes/room"]
+BODIES = {"admission", "passing"}
+"""Includes that do themselves what their scripts are for."""
 
 
 def test_every_script_is_loaded_and_there_is_none_besides() -> None:
@@ -138,9 +140,10 @@ def test_codes_named_in_the_head_are_in_the_body(name: str) -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_events_named_in_the_head_are_those_that_can_be_published(name: str) -> None:
     head, code = head_of(read(name)), code_of(read(name))
+    code += "".join(code_of(read(f"includes/{body}")) for body in BODIES & {*includes_of(name)})
     stated = set(
         re.findall(
-            r"\b(ADMITTED|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
+            r"\b(ADMITTED|FRONT|LEFT|ABSENT|UNCLAIMED|SOLD_OUT|OPERATOR|MOVED)\b",
             head.split("-- Publishes", 1)[1].split(". ")[0],
         )
     )
@@ -203,35 +206,49 @@ def test_pythons_names_of_reservations_have_the_scripts_codes() -> None:
 
 def test_the_summary_has_pythons_order() -> None:
     text = read("includes/summary")
-    (stated,) = re.findall(r"-- \{(waiting,.*?)\}", text, re.DOTALL)
-    parts = stated.replace("\n--", "").replace(": by this call", "").split(",")
-    names = [re.sub(r" (?:in ms|0/1)$", "", part.strip(" -\n")) for part in parts]
-    assert [name.replace(" ", "_") for name in names] == list(Summary._fields)
-    (returned,) = re.findall(r"return \{\n(.*?)\n  \}", code_of(text), re.DOTALL)
-    values = [part.strip() for part in returned.split(",") if part.strip()]
+    stated = [
+        re.sub(r" (?:in ms|0/1)$", "", " ".join(part.split())).replace(" ", "_")
+        for start in (r"-- \{waiting", r"else \{admitted", r"else \{following")
+        for part in re.findall(start.replace("{", "{(") + r".*?)\}", text, re.DOTALL)[0]
+        .replace("\n--", "")
+        .split(",")
+    ]
+    assert [name for name in stated if name not in ("counts", "features")] == list(Summary._fields)
+
+    code = code_of(text)
+    returned = [
+        re.findall(start + r"\{\n(.*?)\n *\}", code, re.DOTALL)[0]
+        for start in ("return ", "counts = ", "features = ")
+    ]
+    values = [part.strip() for part in ",".join(returned).split(",") if part.strip()]
     expressions = {
         "allowed_in": "held",
         "paused": "paused and 1 or 0",
         "more": "more and 1 or 0",
         "ages": "ages()",
-        "following": "followed()",
+        "following": "followed() or 0",
         "parked": "parked_count",
-        "next_token": "next_token()",
+        "next_token": "next_token() or 0",
         "mode": "rule.mode",
-        "opening": "opening_numbers()",
+        "opening": "times or 0",
         "closed_until": "rule.closed_until or 0",
+        "implicit": "rule.implicit and 1 or 0",
+        "stock": "rule.stock or -1",
+        "notice_version": "rule.notice or 0",
+        "lanes": "lane_numbers() or 0",
     }
-    totals = set(re.findall(r"(\w+) = 0", code_of(read("includes/room"))))
-    assert values == [
-        f"done.{name}" if name in totals else expressions.get(name, name) for name in Summary._fields
-    ]
+    (counted,) = re.findall(r"names of the totals in tally: (.*?)\.", read("includes/room"), re.DOTALL)
+    totals = set(re.findall(r"\w+", counted))
     assert totals <= set(Summary._fields)
+    assert values == [
+        f"done.{name} or 0" if name in totals else expressions.get(name, name) for name in stated
+    ]
 
 
 def test_python_knows_every_event() -> None:
     (stated,) = re.findall(r"event is ([\w, ]+) or (\w+);", read("includes/room"))
     events = {*stated[0].split(", "), stated[1]}
-    assert events == set(_KINDS) == {"ADMITTED", *get_args(Reason)}
+    assert events == set(_KINDS) == {"ADMITTED", "FRONT", *get_args(Reason)}
 
 
 def test_python_knows_the_schema_and_the_settings() -> None:
@@ -248,7 +265,7 @@ def test_python_knows_the_schema_and_the_settings() -> None:
     for name, text in re.findall(r"^--   (\w+)  +[^\0]*?([\w,]+) unless given", room, re.MULTILINE):
         default = getattr(DEFAULTS, name)
         assert text == (f"{round(default * 1000):,}" if name in MILLISECOND_NAMES else str(default)), name
-    assert f"local MOST_LINEUPS, MODES = {MAX_LINEUPS}, {{ off = 1, observe = 2 }}" in room
+    assert f"local TOKEN_PARTS, MOST_LINEUPS = 3600000, {MAX_LINEUPS}\n" in room
 
 
 def test_python_sends_no_more_at_once_than_a_call_may_do() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 
 from gateway.waiting_room.history import ENDS, EVENTS, MAX_ENTRIES, REASONS, parse_history
-from gateway.waiting_room.scripts import _source
-from tests.waiting_room.rig import START, Rig
+from gateway.waiting_room.scripts import Script, _source
+from tests.waiting_room.rig import SCRIPTS, START, Rig
 
 KEPT_FOR = 60_000
 
@@ -163,6 +164,24 @@ def test_one_sweep_forgets_a_bounded_number(rig: Rig) -> None:
     assert rig.client.hlen(rig.keys.history) == 300 - 256
     assert not rig.sweep().more
     assert not rig.client.exists(rig.keys.history, rig.keys.ended)
+
+
+def test_of_users_who_come_and_go_without_end_the_last_are_kept(rig: Rig) -> None:
+    """Each is another visitor, so no bound of the room counts them."""
+    few = SCRIPTS["sweep"].text.replace("500000", "3")
+    assert few != SCRIPTS["sweep"].text
+    rig.scripts = {**SCRIPTS, "sweep": Script("sweep", few, hashlib.sha1(few.encode()).hexdigest())}
+    rig.lineup("ann", "bob")
+    for at in range(5):
+        rig.lineup(f"u{at}")
+        rig.advance(1)
+        rig.leave(("both", f"u{at}"))
+    rig.sweep()
+    kept = {"ann", "bob", "u2", "u3", "u4"}
+    assert set(rig.client.hkeys(rig.keys.history)) == kept
+    assert rig.client.zrange(rig.keys.ended, 0, -1) == ["u2", "u3", "u4"]
+    rig.sweep()
+    assert set(rig.client.hkeys(rig.keys.history)) == kept
 
 
 def test_without_history_nothing_is_kept_and_what_there_was_goes(rig: Rig) -> None:

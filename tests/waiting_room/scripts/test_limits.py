@@ -86,3 +86,31 @@ def test_lifting_where_no_instance_ever_said_takes_the_callers_limits(rig: Rig) 
     rig.limits(capacity=5)
     summary = rig.limits(lift=True)
     assert (summary.capacity, summary.duration) == (2, 10.0)
+
+
+def test_one_limit_may_be_lifted_and_the_other_stands(rig: Rig) -> None:
+    rig.configure(2, 10_000)
+    rig.limits(capacity=5, duration=50_000)
+    rig.configure(3, 30_000)
+    summary = rig.limits(capacity="lift")
+    assert (summary.capacity, summary.duration) == (3, 50.0)
+    assert rig.configure(4, 20_000).answers[0][2] == "override"
+    assert stored(rig) == ("4", "50000")
+    summary = rig.limits(duration="lift")
+    assert (summary.capacity, summary.duration) == (4, 20.0)
+    assert rig.configure(5, 20_000).answers[0][2] == ""
+    assert rig.client.hmget(rig.keys.settings, "override", "override_except") == [None, None]
+
+
+def test_lifting_a_limit_admits_at_once_and_is_in_the_audit(rig: Rig) -> None:
+    rig.configure(2, 10_000)
+    rig.limits(capacity=0)
+    rig.lineup("ann")
+    assert rig.limits(capacity="lift").promoted == 1
+    last = rig.client.xrevrange(rig.keys.audit, count=1)[0][1]
+    assert {name: last[name] for name in ("act", "setting", "from", "to")} == {
+        "act": "lift",
+        "setting": "capacity",
+        "from": "0",
+        "to": "2",
+    }

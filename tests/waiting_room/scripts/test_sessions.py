@@ -110,3 +110,6 @@ def test_an_expired_session_in_the_line_is_begun_anew_by_promotion_only(rig: Rig
     assert ("ann" in rig.waiting()) is (capacity == 1)
     assert summary.allowed_in == 2
     assert rig.gate("ann")[0][0] == (WAITING if capacity == 1 else ALLOWED_IN)
+    # Each change is in the history and in the totals.
+    assert [entry[1] for entry in rig.history("ann")] == ([] if capacity == 1 else ["EXPIRED", "PROMOTED"])
+    assert rig.tally().get("expired", 0) == (0 if capacity == 1 else 1)
