@@ -24,6 +24,7 @@ _BASE = {
     "background",
     "draw",
     "errors",
+    "fair_places",
     "name_threads",
     "observability",
     "query",
@@ -90,6 +91,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "background": set(),
     "draw": set(),
     "errors": set(),
+    "fair_places": set(),
 }
 
 # Libraries that belong to one room, so that only that room knows what they do and how they fail.

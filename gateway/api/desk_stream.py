@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -32,6 +31,7 @@ from gateway.errors import (
     RoomNotFound,
     TooManyViewers,
 )
+from gateway.fair_places import FairPlaces
 from gateway.observability.logging import ABORTED, SLOW
 from gateway.observability.route_numbers import RouteNumbers
 from gateway.observability.tracing import TRACE_ID
@@ -184,9 +184,7 @@ class DeskFeed:
         self._services = services
         self._window = RouteWindow()
         self._sampled_at = 0.0
-        self._max_viewers = max_viewers
-        # Whose they are; ordered by when they came.
-        self._viewers: dict[Viewer, str] = {}
+        self._viewers: FairPlaces[Viewer] = FairPlaces(max_viewers)
         self._feeds: dict[str, RoomFeed] = {}
         self._closed = False
 
@@ -195,18 +193,20 @@ class DeskFeed:
         """A viewer of the room for the operator of this name, until the block ends. Raises TooManyViewers."""
         if self._closed:
             raise TooManyViewers
-        if len(self._viewers) >= self._max_viewers:
-            self._make_room_for(operator)
+        viewer = Viewer()
+        taken, displaced = self._viewers.take(operator, viewer)
+        if not taken:
+            raise TooManyViewers
+        if displaced is not None:
+            displaced.close()
         feed = self._feeds.get(room.name)
         if feed is None:
             feed = self._feeds[room.name] = RoomFeed(room, self._shown_routes, self._services)
-        viewer = Viewer()
-        self._viewers[viewer] = operator
         feed.add(viewer)
         try:
             yield viewer
         finally:
-            self._viewers.pop(viewer, None)
+            self._viewers.leave(viewer)
             if await feed.remove(viewer) and self._feeds.get(room.name) is feed:
                 # A room by name may be forgotten, and made anew.
                 del self._feeds[room.name]
@@ -216,17 +216,6 @@ class DeskFeed:
         self._closed = True
         for viewer in self._viewers:
             viewer.close()
-
-    def _make_room_for(self, operator: str) -> None:
-        """Ends the newest viewer of the operator with the most. Raises TooManyViewers if that operator would then have
-        fewer than ``operator``: the two would take it from each other for ever."""
-        counts = Counter(self._viewers.values())
-        most = max(counts, key=counts.__getitem__, default=operator)
-        if counts[most] <= counts[operator] + 1:
-            raise TooManyViewers
-        newest = next(viewer for viewer, of in reversed(self._viewers.items()) if of == most)
-        del self._viewers[newest]
-        newest.close()
 
     def _shown_routes(self) -> list[dict[str, Any]]:
         now = time.monotonic()

@@ -11,8 +11,8 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -22,6 +22,7 @@ from aiohttp.http import RawResponseMessage, StreamWriter, WebSocketReader
 from multidict import MultiMapping
 
 from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.fair_places import FairPlaces
 from gateway.observability.logging import ABORTED, BROKEN
 from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.headers import response_head
@@ -262,33 +263,80 @@ _SESSION_OVER = "the session in the waiting room is over"
 
 
 class TunnelObserver(Protocol):
-    """Is notified of each tunnel. ``by`` is ``client``, ``service``, ``idle``, ``session`` or ``shutdown``."""
+    """Is notified of each tunnel. ``by`` is ``client``, ``service``, ``idle``, ``session``, ``displaced`` or
+    ``shutdown``."""
 
     def tunnel_opened(self) -> None: ...
     def tunnel_closed(self, route: str, by: str) -> None: ...
 
 
+class TunnelPlace:
+    """The place of one WebSocket among those of the instance, from the handshake to the end."""
+
+    def __init__(self, handshake: asyncio.Timeout) -> None:
+        self._handshake = handshake
+        self._tunnel: Tunnel | None = None
+        self._given_up = False
+
+    def hold(self, tunnel: Tunnel) -> None:
+        """The handshake is over, and the place belongs to this tunnel."""
+        self._tunnel = tunnel
+        if self._given_up:
+            # The answer is under way, so it is too late for a refusal.
+            self._handshake.reschedule(None)
+            tunnel.end("displaced")
+
+    def give_up(self) -> None:
+        """Ends the tunnel, or the handshake."""
+        self._given_up = True
+        if self._tunnel is not None:
+            self._tunnel.end("displaced")
+        else:
+            self._handshake.reschedule(asyncio.get_running_loop().time())
+
+
+TUNNEL_PLACE: Final = web.RequestKey("tunnel_place", TunnelPlace)
+
+
 class Tunnels:
-    """All tunnels of an instance, at most ``max_tunnels`` at a time; ``idle`` as for ``Tunnel``."""
+    """All tunnels of an instance, at most ``max_tunnels`` at a time; ``idle`` as for ``Tunnel``.
+
+    If there are as many, clients share them evenly: a client with fewer gets the place of the newest tunnel of the
+    client with the most. So no client keeps the others out.
+    """
 
     def __init__(self, max_tunnels: int, idle: float, observer: TunnelObserver | None = None) -> None:
-        self._max_tunnels = max_tunnels
         self._idle = idle
         self._observer = observer
-        self._reserved = 0
+        self._places: FairPlaces[TunnelPlace] = FairPlaces(max_tunnels)
         self._open: set[Tunnel] = set()
         self._draining = False
 
-    @contextmanager
-    def reserve(self) -> Iterator[None]:
-        """Reserves a place for one tunnel, from the handshake to the end. Raises Overloaded if there is none."""
-        if self._draining or self._reserved >= self._max_tunnels:
+    @asynccontextmanager
+    async def place(self, request: web.BaseRequest, client: str) -> AsyncIterator[None]:
+        """A place for the tunnel that ``request`` asks for, until the block ends. ``client``: whom it counts for.
+
+        Raises Overloaded if there is none, or if another client needs it during the handshake.
+        """
+        if self._draining:
             raise Overloaded(_FULL_RETRY_SECONDS)
-        self._reserved += 1
         try:
-            yield
-        finally:
-            self._reserved -= 1
+            async with asyncio.timeout(None) as handshake:
+                place = TunnelPlace(handshake)
+                taken, displaced = self._places.take(client, place)
+                if not taken:
+                    raise Overloaded(_FULL_RETRY_SECONDS)
+                if displaced is not None:
+                    displaced.give_up()
+                request[TUNNEL_PLACE] = place
+                try:
+                    yield
+                finally:
+                    self._places.leave(place)
+        except TimeoutError:
+            if not handshake.expired():
+                raise
+            raise Overloaded(_FULL_RETRY_SECONDS) from None
 
     async def drain(self, seconds: float) -> None:
         """Ends all tunnels, evenly over ``seconds``, and accepts no new ones."""
@@ -315,6 +363,7 @@ class Tunnels:
         response = ForwardedResponse(message, 101, message.reason, keep_alive=False)
         watch = plan.watch_session
         tunnel = Tunnel(request.protocol, connection.protocol, self._idle, closable=watch is not None)
+        request[TUNNEL_PLACE].hold(tunnel)
         connection.switch_protocol(tunnel.service)
         request[STARTED_RESPONSE] = response
         try:

@@ -377,7 +377,7 @@ class Settings(TracingSettings):
     websocket_max: int | None = setting(
         whole(0, note=" (0 = none)"),
         None,
-        "Most WebSockets to services of this instance at a time; one more gets 503.",
+        "Most WebSockets to services of this instance at a time, shared evenly by clients; one more gets 503.",
         default_words="derived from the limit of file descriptors",
     )
     websocket_idle_seconds: float = setting(

@@ -17,6 +17,7 @@ from gateway.api import desk, desk_stream
 from gateway.app import OPERATORS_FILE, SETTINGS, create_management_app, management_endpoints
 from gateway.auth import desk as sessions
 from gateway.context import ROOMS
+from gateway.fair_places import FairPlaces
 from gateway.middleware import access_log
 from gateway.serve import runner_of
 from tests.support.gateway import ROUTES, Gateways, Running, Stream
@@ -614,7 +615,7 @@ async def test_a_reader_that_fails_says_so_once_and_goes_on(
 async def test_viewers_are_bounded(gateways: Gateways) -> None:
     gateway = await gateways.start(desk=True, management_token=TOKEN)
     browser = await signed_in(gateway)
-    gateway.app[desk_stream.DESK_FEED]._max_viewers = 1
+    gateway.app[desk_stream.DESK_FEED]._viewers = FairPlaces(1)
     async with await events_of(browser) as response:
         await Stream(response).until("room")
         refused = await browser("GET", f"{ROOM}/events")
@@ -630,7 +631,7 @@ async def test_one_operator_does_not_keep_the_others_from_looking(
 ) -> None:
     gateway = await gateways.start(desk=True, operators_file=operators)
     anna, bob = await signed_in(gateway, ANNA), await signed_in(gateway, BOB)
-    gateway.app[desk_stream.DESK_FEED]._max_viewers = 4
+    gateway.app[desk_stream.DESK_FEED]._viewers = FairPlaces(4)
     held = [await events_of(anna) for _ in range(4)]
     for each in held:
         await Stream(each).until("room")

@@ -57,11 +57,15 @@ class Chat:
     open: set[web.WebSocketResponse] = field(default_factory=set)
     closed: asyncio.Queue[int | None] = field(default_factory=asyncio.Queue)
     received: int = 0
+    hanging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.heads.append(dict(request.headers))
         if request.path.endswith("/plain"):
             return web.json_response({"upgrade": request.headers.get("Upgrade")}, status=426)
+        if request.path.endswith("/hanging"):
+            self.hanging.release()
+            await asyncio.Event().wait()
         socket = web.WebSocketResponse(protocols=("v2.chat",), max_msg_size=0, autoclose=True)
         await socket.prepare(request)
         self.open.add(socket)
@@ -474,6 +478,64 @@ async def test_one_too_many_is_told_to_come_back_and_takes_its_turn(start: Start
     async with connected(gateway, "/chat/echo") as socket:
         await socket.send_str("now")
         assert (await socket.receive(10)).data == "now"
+
+
+def at(address: str) -> dict[str, str]:
+    """The headers of a client at this address, behind a proxy that is trusted."""
+    return {"X-Forwarded-For": address}
+
+
+async def test_one_client_does_not_keep_the_others_out(start: Start, chat: Chat) -> None:
+    gateway = await start(websocket_max=4, trusted_proxies="127.0.0.1")
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(address: str) -> aiohttp.ClientWebSocketResponse:
+            return await stack.enter_async_context(connected(gateway, "/chat/echo", headers=at(address)))
+
+        # Two addresses of one /64 are one client.
+        many = [
+            await connect(address) for address in ("2001:db8::1", "2001:db8::2", "2001:db8::1", "2001:db8::2")
+        ]
+        others = [await connect("192.0.2.1"), await connect("192.0.2.1")]
+        for ended in many[2:]:
+            assert (await ended.receive(10)).type in {WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR}
+        for kept in (*many[:2], *others):
+            await kept.send_str("still")
+            assert (await kept.receive(10)).data == "still"
+        # Both clients have two now. Neither takes a place of the other one.
+        for address in ("2001:db8::1", "192.0.2.1"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                await connect(address)
+            assert refusal.value.status == 503
+        third = await connect("192.0.2.2")
+        await third.send_str("x")
+        assert (await third.receive(10)).data == "x"
+    await eventually(lambda: counted(gateway, "websockets_open") == 0)
+    assert counted(gateway, "websockets_ended_total", route="chat", by="displaced") == 3
+
+
+async def test_handshakes_without_an_answer_do_not_keep_other_clients_out(start: Start, chat: Chat) -> None:
+    gateway = await start(websocket_max=2, trusted_proxies="127.0.0.1")
+
+    async def hang() -> int:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            async with connected(gateway, "/chat/hanging", headers=at("192.0.2.1")):
+                pass
+        return refusal.value.status
+
+    hanging = [asyncio.create_task(hang()) for _ in range(2)]
+    async with asyncio.timeout(10):
+        for _ in hanging:
+            await chat.hanging.acquire()
+    async with connected(gateway, "/chat/echo", headers=at("192.0.2.2")) as socket:
+        await socket.send_str("x")
+        assert (await socket.receive(10)).data == "x"
+        async with asyncio.timeout(10):
+            done, left = await asyncio.wait(hanging, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [503]
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
 
 
 async def test_silence_ends_it_and_bytes_of_either_side_keep_it(start: Start) -> None:
