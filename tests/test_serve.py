@@ -22,6 +22,7 @@ from tests.support.gateway import ROUTES, Caller
 from tests.support.gateway_process import GatewayProcess, gateway_process
 from tests.support.tokens import Issuer
 from tests.support.tokens import serving as serving_keys
+from tests.support.waiting import eventually
 
 ALL_WAIT = {"ALLOWED_IN_MAX_CAPACITY": "0"}
 NOWHERE = "http://127.0.0.1:1/.well-known/jwks.json"
@@ -51,6 +52,23 @@ async def test_it_says_what_it_listens_on_which_redis_and_how_many_routes(
         assert f"metrics at {gateway.base}/metrics, health at {gateway.base}/actuator/health" in text
         assert f"6 routes from {routes.name}" in text
         assert "Traceback" not in text
+
+
+async def test_a_reload_that_is_asked_for_during_the_start_does_not_end_it(
+    tmp_path: Path, routes: Path, redis_url: str
+) -> None:
+    def ignores_hangup(pid: int) -> bool:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        ignored = next(line for line in lines if line.startswith("SigIgn:")).split()[1]
+        return bool(int(ignored, 16) >> signal.SIGHUP - 1 & 1)
+
+    environ = {"REDIS_URL": redis_url, "JWT_JWKS_URI": NOWHERE}
+    # An empty prefix of its own: a forked gateway would have its modules at once, and no start to speak of.
+    async with gateway_process(environ, tmp_path, wait=False, prefix=("env",)) as gateway:
+        await eventually(lambda: ignores_hangup(gateway.process.pid))
+        assert gateway.lines == []
+        gateway.send(signal.SIGHUP)
+        await gateway.ready()
 
 
 async def test_it_logs_what_the_routes_are_warned_of_at_start_and_at_each_change(

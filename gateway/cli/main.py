@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -63,6 +64,10 @@ def _run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> int:
     parser = make_parser(environ)
     try:
         options = parser.parse_args(argv)  # which also prints the help
+        if getattr(options, "run", None) is _serve:
+            # A reload that is asked for during the start is none: the files are still to be read. By default the signal
+            # would end the process until the event loop runs.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if not hasattr(options, "run"):
             parser.print_help(sys.stderr)
             return 2

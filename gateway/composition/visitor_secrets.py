@@ -96,7 +96,11 @@ class VisitorSecrets:
     async def _keep(self) -> None:
         await self._needed.wait()
         while True:
-            pause = await self._look()
+            try:
+                pause = await self._look()
+            except Exception:
+                log.exception("the secret for visitors' cookies could not be looked for; that is tried again")
+                pause = _RETRY_SECONDS[1]
             await asyncio.sleep(pause * random.uniform(1.0, 1.1))
 
     async def _look(self) -> float:

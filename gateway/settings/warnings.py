@@ -300,6 +300,7 @@ def warnings_of_values(settings: Settings) -> list[str]:
         *_addresses(settings),
         *_times(settings),
         *_lease(settings),
+        *_rooms_by_name(settings),
     ]
 
 
@@ -327,6 +328,14 @@ def _cookies(settings: Settings) -> Iterator[str]:
         yield (
             f"JWT_COOKIE_NAME is {settings.jwt_cookie_name}, the name of a cookie that the gateway itself may set, so "
             "one would replace the other, and services would not get it: take another name"
+        )
+
+
+def _rooms_by_name(settings: Settings) -> Iterator[str]:
+    if settings.queue_rooms_per_client >= settings.queue_max_rooms > 0:
+        yield (
+            f"QUEUE_ROOMS_PER_CLIENT is {settings.queue_rooms_per_client}, and QUEUE_MAX_ROOMS is "
+            f"{settings.queue_max_rooms}, so one client can use up all rooms by name: make the first one lower"
         )
 
 

@@ -8,6 +8,7 @@ whose result the stream already has. So replies may overtake events and one anot
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from gateway.sse.registry import StreamLimit, StreamRegistry, UserStreams
 from gateway.sse.state_reader import OnRun, StateReader
 from gateway.sse.subscriber import Subscriber
 from gateway.sse.termination import AllowedIn, StreamEnd, StreamRefused
+
+log = logging.getLogger(__name__)
 
 OPENING_SECONDS = 0.1
 """Maximum delay in seconds of an answer's head: until then it waits for the first status, to go out together with
@@ -230,7 +233,10 @@ class Hub:
         while True:
             await self._events_missed.wait()
             self._events_missed.clear()
-            await self.reconcile()
+            try:
+                await self.reconcile()
+            except Exception:
+                log.exception("the streams could not be compared with the room after missed events")
 
     async def _serve_slot(self) -> None:
         self._counts.frames(self._frames)

@@ -167,6 +167,12 @@ class Presence:
                 self._reset()
                 await asyncio.sleep(self._beat_seconds / 4)
                 continue
+            except Exception:
+                # Without this task every other instance would take this one for dead, and its users for absent.
+                log.exception("presence in room %s could not be told", self._keys.room)
+                self._reset()
+                await asyncio.sleep(self._beat_seconds / 4)
+                continue
             told = loop.time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_beat):
