@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from typing import Final
+from weakref import WeakValueDictionary
 
 from gateway.errors import UpstreamError
 from gateway.proxy.connection import UpstreamConnection
@@ -23,6 +24,7 @@ HEALTHY: Final = range(200, 400)
 """The statuses of a healthy instance."""
 
 _AT_A_TIME: Final = 64
+"""Of one service. A service whose instances hang must not hold up the checks of another one."""
 # Many gateways that start or reload together ask at different times.
 _SPREAD: Final = 0.1
 _LONGEST_FIRST_WAIT: Final = 1.0
@@ -50,7 +52,8 @@ class HealthChecks:
         self._on_check = on_check
         self._tasks: dict[_Subject, tuple[HealthPolicy, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(_AT_A_TIME)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """By service; there are those that a task holds."""
         self._ended = False
 
     @contextlib.asynccontextmanager
@@ -100,9 +103,12 @@ class HealthChecks:
 
     async def _watch(self, service: str, base: UpstreamBase, policy: HealthPolicy) -> None:
         loop = asyncio.get_running_loop()
+        turns = self._turns.get(service)
+        if turns is None:
+            turns = self._turns[service] = asyncio.Semaphore(_AT_A_TIME)
         await asyncio.sleep(min(policy.interval, _LONGEST_FIRST_WAIT) * random.uniform(0, _SPREAD))
         while True:
-            async with self._turns:
+            async with turns:
                 began = loop.time()
                 try:
                     problem: str | None = await self._problem(service, base, policy)

@@ -59,6 +59,7 @@ class NameLookups:
         self._names: frozenset[UpstreamBase] = frozenset()
         self._known: dict[str, tuple[str, ...]] = {}
         self._failing: set[str] = set()
+        self._under_way: set[str] = set()
         self._changed = asyncio.Event()
         self._first_done = asyncio.Event()
 
@@ -82,29 +83,40 @@ class NameLookups:
         self._names = names
 
     async def _run(self) -> None:
-        while True:
-            self._changed.clear()
-            hosts = sorted({base.host for base in self._names})
-            turns = asyncio.Semaphore(_AT_A_TIME)
-            await asyncio.gather(*(self._look_up(host, turns) for host in hosts))
-            self._known = {host: known for host, known in self._known.items() if host in hosts}
-            self._failing.intersection_update(hosts)
-            self._first_done.set()
-            pause = self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._changed.wait()
+        turns = asyncio.Semaphore(_AT_A_TIME)
+        async with asyncio.TaskGroup() as lookups:
+            while True:
+                self._changed.clear()
+                hosts = {base.host for base in self._names}
+                self._known = {host: known for host, known in self._known.items() if host in hosts}
+                self._failing.intersection_update(hosts)
+                # A name whose last lookup goes on does not hold up the others.
+                for host in sorted(hosts - self._under_way):
+                    self._under_way.add(host)
+                    lookups.create_task(self._look_up(host, turns))
+                pause = self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
 
     async def _look_up(self, host: str, turns: asyncio.Semaphore) -> None:
+        try:
+            async with turns:
+                await self._look_up_now(host)
+        finally:
+            self._under_way.discard(host)
+            if not self._under_way:
+                self._first_done.set()
+
+    async def _look_up_now(self, host: str) -> None:
         addresses: tuple[str, ...] = ()
         problem = "it has no address"
-        async with turns:
-            try:
-                found = await self._lookup(host)
-            except (OSError, UnicodeError) as error:
-                problem = f"{type(error).__name__} {error}"
-            else:
-                addresses = tuple(sorted(set(found)))[:MAX_ADDRESSES]
+        try:
+            found = await self._lookup(host)
+        except (OSError, UnicodeError) as error:
+            problem = f"{type(error).__name__} {error}"
+        else:
+            addresses = tuple(sorted(set(found)))[:MAX_ADDRESSES]
         self._on_lookup(bool(addresses))
         if not addresses:
             self._failed(host, problem)

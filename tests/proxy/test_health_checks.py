@@ -34,6 +34,23 @@ async def test_addresses_that_are_found_at_the_end_get_no_checks() -> None:
     assert not _checks()
 
 
+async def test_a_service_whose_instances_hang_holds_up_no_check_of_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.proxy.health_checks._AT_A_TIME", 1)
+    policy = ServicePolicy(health=HealthPolicy("/health", interval=0.01, timeout=3600.0))
+    async with instance("hang") as one, instance("hang") as two, instance() as good:
+        instances, told = Instances(), list[str]()
+        instances.replace({"bad": [one.url, two.url], "good": [good.url]}, {"bad": policy, "good": policy})
+        async with HealthChecks(instances, lambda service, passed: told.append(service)).running():
+            await eventually(lambda: one.checks or two.checks)
+            already = len(told)
+            await eventually(lambda: len(told) > already + 1)
+        assert set(told) == {"good"}
+        # The limit holds within a service.
+        assert len(one.checks) + len(two.checks) == 1
+
+
 async def test_checks_that_have_failed_end_with_all_others_and_tell() -> None:
     async with instance() as one, instance() as two:
         instances, told = Instances(), list[str]()

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -136,6 +137,23 @@ async def test_a_resolver_that_hangs_does_not_hold_up_the_start() -> None:
     instances = Instances({"svc": [f"http://{NAME}:80"]})
     async with asyncio.timeout(10), NameLookups(instances, 0.01, lookup=hang).running():
         assert instances.pick("svc") == UpstreamBase("http", NAME, 80), "looked up when a connection is made"
+
+
+async def test_a_name_that_hangs_holds_up_no_lookup_of_another_one_and_is_asked_for_once() -> None:
+    asked, hosts = list[str](), Hosts({NAME: ["127.0.0.2"]})
+
+    async def look_up_or_hang(host: str) -> Sequence[str]:
+        asked.append(host)
+        if host == "hanging.test":
+            await asyncio.sleep(3600)
+        return await hosts.look_up(host)
+
+    instances = Instances({"svc": [f"http://{NAME}:80"], "bad": ["http://hanging.test"]})
+    async with NameLookups(instances, 0.01, lookup=look_up_or_hang).running():
+        await eventually(lambda: instances.known("svc")[0].address == "127.0.0.2")
+        hosts.names[NAME] = ["127.0.0.3"]
+        await eventually(lambda: instances.known("svc")[0].address == "127.0.0.3")
+    assert asked.count("hanging.test") == 1
 
 
 @pytest.mark.parametrize("by_request", [False, True], ids=["ahead", "by-request"])
