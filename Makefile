@@ -11,7 +11,7 @@ INSTALL := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) PYT
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint types docs screenshots hooks page-assets release-check constraints manifests clean
+.PHONY: help demo test soak bench lint types docs screenshots hooks page-modules page-assets release-check constraints manifests clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -55,6 +55,10 @@ screenshots: $(STAMP) ## Make the pictures of README.md anew, with Chromium
 hooks: $(STAMP) ## Look at each commit before it is made
 	$(INSTALL) --editable '.[contribute]'
 	$(BIN)/pre-commit install
+
+# Copies, since links get lost where files are passed on without git.
+page-modules: ## Copy the modules of the JavaScript client to the waiting page, which serves them
+	cp $(addprefix clients/js/src/,events.js join.js tabs.js types.js) gateway/pages/waiting_page/assets/
 
 page-assets: $(STAMP) ## Keep this release's files of the waiting page for the next release
 	$(BIN)/python -c 'from pathlib import Path; from gateway.pages.waiting_page.assets import keep_for_next_release; \

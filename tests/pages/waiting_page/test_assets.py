@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.pages.waiting_page import page
 from gateway.pages.waiting_page.assets import (
     ICON,
     PATH,
@@ -16,6 +17,8 @@ from gateway.pages.waiting_page.assets import (
     keep_for_next_release,
     load_assets,
 )
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_each_file_has_a_hash_in_its_name_and_is_compressed() -> None:
@@ -26,6 +29,17 @@ def test_each_file_has_a_hash_in_its_name_and_is_compressed() -> None:
         asset = found.by_name[hashed]
         assert not asset.zipped or gzip.decompress(asset.zipped) == asset.body
         assert found.address(name) == f"{PATH}/{hashed}"
+
+
+def test_the_modules_of_the_client_are_copies_of_it() -> None:
+    """A change of the client must reach the page: ``make page-modules``."""
+    folder = Path(page.__file__).parent / "assets"
+    shared = {each.name for each in (ROOT / "clients/js/src").iterdir()} & {
+        each.name for each in folder.iterdir()
+    }
+    assert shared == {"events.js", "join.js", "tabs.js", "types.js"}
+    for name in shared:
+        assert (folder / name).read_bytes() == (ROOT / "clients/js/src" / name).read_bytes(), name
 
 
 def test_a_reference_to_a_file_has_its_hash(tmp_path: Path) -> None:
