@@ -7,6 +7,7 @@ error, because the gateway and the service could read it differently.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -20,6 +21,8 @@ class Parameter(NamedTuple):
     value: str | None
 
 
+# The rules of one request may ask for several parameters.
+@lru_cache(maxsize=16)
 def parse_query(raw: str) -> tuple[Parameter, ...]:
     """The parameters of a raw query (without ``?``) in their order, read like a form: ``&`` separates, ``+`` is a
     blank.
