@@ -22,6 +22,7 @@ from gateway.waiting_room.keys import RoomKeys
 from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import Gateways, Running
 from tests.support.listening import listening
+from tests.support.waiting import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROUTES = "routes: []\nrooms: {open: {identity: visitor, %s}, both: {identity: either, %s}}\n"
@@ -234,22 +235,38 @@ async def test_one_client_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(challenge, "MAX_WAITING", 4)
     monkeypatch.setattr(challenge, "MAX_WAITING_OF_CLIENT", 2)
-    challenges = challenge.Challenges()
-    await challenges._turn("open", "one")
+    turns = challenge.Turns()
+    assert await turns.take("one")
     tasks = []
     for client, refused in (("one", False), ("one", False), ("one", True), ("two", False), ("three", False)):
         if refused:
-            with pytest.raises(QueueUnavailable):
-                await challenges._turn("open", client)
+            assert not await turns.take(client)
         else:
-            tasks.append(asyncio.create_task(challenges._turn("open", client)))
+            tasks.append(asyncio.create_task(turns.take(client)))
             await asyncio.sleep(0)
-    with pytest.raises(QueueUnavailable):
-        await challenges._turn("open", "four")
+    assert not await turns.take("four")
     for task in tasks:
-        challenges._turns.release()
-        await task
-    assert not challenges._waiting
+        turns.give_back()
+        assert await task
+    assert not turns.waiting
+
+
+async def test_a_service_that_hangs_holds_up_no_question_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(challenge, "MAX_WAITING", 0)
+    asked: dict[str, Any] = {"client": "c", "seconds": 20.0, "fail_open": False}
+    challenges = challenge.Challenges()
+    async with doorman(0) as hanging, doorman(204) as other, challenges.running():
+        slow = [
+            asyncio.create_task(challenges.ask(hanging.url, "one", f"visitor-{each}", "c", **asked))
+            for each in range(2)
+        ]
+        await eventually(lambda: len(hanging.asked) == 2)
+        with pytest.raises(QueueUnavailable):
+            await challenges.ask(hanging.url, "third", "visitor-3", "c", **asked)
+        await challenges.ask(other.url, "two", "visitor-4", "c", **asked)
+        hanging.released.set()
+        await asyncio.gather(*slow)
 
 
 async def test_a_question_waits_for_its_turn_for_a_bounded_time(
