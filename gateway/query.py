@@ -13,7 +13,6 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.errors import BadRequest
 
-
 MAX_PARAMETERS: Final = 1000
 """How many parameters a query may have that a rule reads, as with Tomcat and PHP. Each costs time in every rule."""
 

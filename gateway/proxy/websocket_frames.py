@@ -17,8 +17,8 @@ _MASKED: Final = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _MAX_REASON_BYTES: Final = 123
 FRAMES_PER_TURN: Final = 1000
-"""How many frames are read in one iteration of the event loop: one to two milliseconds of work. A frame may be two bytes
-long, and a read of the socket hold a hundred thousand."""
+"""How many frames are read in one iteration of the event loop: one to two milliseconds of work. A frame may be two
+bytes long, so one read of a socket may hold a hundred thousand."""
 
 
 class FrameReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -65,7 +66,7 @@ async def test_small_frames_are_passed_on_over_many_iterations_of_the_loop(from_
             assert source.reading == (sum(map(len, sink.written)) > len(DATA) - 64 * 1024)
     assert b"".join(sink.written) == DATA
     assert len(sink.written) == TURNS
-    assert all(after - before <= 1 for before, after in zip(counts, counts[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(counts))
 
 
 async def test_what_waits_at_the_end_is_passed_on_at_once() -> None:
