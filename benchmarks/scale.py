@@ -18,12 +18,16 @@ from benchmarks.gateways import redis_server
 from benchmarks.options import Options
 from benchmarks.processes import Cores
 from benchmarks.report import Table
+from gateway.sse.pacing import LONGEST_RUN
 from gateway.waiting_room.keys import DEFAULT_ROOM, RoomKeys
 from gateway.waiting_room.scripts import load_all
 
 SHORT = 1000
 INSIDE = 1000
 _AT_MOST = 1.5
+ANYWHERE = "status, anywhere"
+_INSTANCES = 3
+"""Among whom the streams of those who come one after the other are spread."""
 _CHUNK = 10_000
 DURATION_MS = 7_200_000
 _SCRIPTS = load_all()
@@ -68,13 +72,21 @@ class Line:
             self.client.script_load(script.text)
 
     def people(self, what: str, count: int) -> list[str]:
-        """Whom a call is about: newcomers, people anywhere in the line, or people inside."""
+        """Whom a call is about: newcomers, people inside, or people in line: anywhere, or as the hub asks for them, in
+        runs of users who came one after the other."""
         if what == "lineup":
             self._new += count
             return [f"new-{number}" for number in range(self._new - count, self._new)]
         if what == "gate":
             return [f"in-{number}" for number in self._random.sample(range(INSIDE), count)]
-        return [_user(ticket) for ticket in self._random.sample(range(1, self.waiting + 1), count)]
+        if what == ANYWHERE:
+            return [_user(ticket) for ticket in self._random.sample(range(1, self.waiting + 1), count)]
+        near: list[str] = []
+        while len(near) < count:
+            run = range(min(LONGEST_RUN, count - len(near)))
+            first = self._random.randint(1, self.waiting - _INSTANCES * len(run) + 1)
+            near += [_user(first + _INSTANCES * place) for place in run]
+        return near
 
     def call(self, what: str, count: int) -> None:
         """One call of a script, as the gateway makes it."""
@@ -86,9 +98,9 @@ class Line:
         else:
             if what == "lineup":
                 keys = (*keys, _KEYS.lineups, _KEYS.last_lineups, _KEYS.draw)
-            arguments += ["0"] if what == "status" else []
+            arguments += ["0"] if what.startswith("status") else []
             arguments += self.people(what, count)
-        self.client.evalsha(_SCRIPTS[what].sha, len(keys), *keys, *arguments)
+        self.client.evalsha(_SCRIPTS[what.partition(",")[0]].sha, len(keys), *keys, *arguments)
 
     def measure(self, what: str, count: int, calls: int) -> Cost:
         """Microseconds a call, over so many calls. Newcomers are taken out of the line again."""
@@ -124,6 +136,7 @@ def run(options: Options) -> list[Table]:
             ("lineup", 256, 100),
             ("status", 1, 2000),
             ("status", 256, 200),
+            (ANYWHERE, 256, 200),
             ("gate", 1, 2000),
             ("gate", 256, 200),
             ("sweep", 0, 1000),

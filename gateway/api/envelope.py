@@ -84,6 +84,7 @@ class NotInQueueAtGate(errors.NotInQueue):
 
 
 STATUS_OF[NotInQueueAtGate] = 403
+_WITH_OWN_STATUS: Final = (errors.RateLimited, errors.RateLimitKeyMissing)
 
 _DETAILED: Final = (
     errors.BadRequest,
@@ -165,9 +166,12 @@ def state_response(context: RequestContext, key: str, state: State) -> JsonRespo
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of the answer to ``error``."""
-    if isinstance(error, errors.RateLimited | errors.RateLimitKeyMissing):
+    if isinstance(error, _WITH_OWN_STATUS):
         return error.status
-    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    for kind in type(error).__mro__:
+        if (status := STATUS_OF.get(kind)) is not None:
+            return status
+    return 500
 
 
 def error_response(context: RequestContext, error: GatewayError) -> WholeResponse:

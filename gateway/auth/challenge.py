@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -17,9 +18,9 @@ from gateway.name_threads import NameResolver
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 64
-"""Questions under way at a time, at most; others wait for their turn."""
+"""Questions to one service under way at a time, at most; others wait for their turn."""
 MAX_WAITING: Final = 256
-"""Questions that wait for their turn, at most."""
+"""Questions to one service that wait for their turn, at most."""
 MAX_WAITING_OF_CLIENT: Final = 32
 """The same for one client: a visitor who is refused may ask again at once, and would leave no turn to others."""
 MAX_WAIT_SECONDS: Final = 2.0
@@ -29,6 +30,38 @@ MAX_WAIT_SECONDS: Final = 2.0
 BUSY_RETRY_SECONDS: Final = 5.0
 
 
+class Turns:
+    """The turns of the questions to one service."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self.waiting: Counter[str] = Counter()
+        """How many wait, by client; clients of whom none waits are left out."""
+
+    async def take(self, client: str) -> bool:
+        """Waits until one question less is under way. Returns whether this one may be asked: it may not if that takes
+        too long, or if too many wait already. ``give_back`` must follow if it may."""
+        if self._free.locked() and (
+            self.waiting[client] >= MAX_WAITING_OF_CLIENT or self.waiting.total() >= MAX_WAITING
+        ):
+            return False
+        self.waiting[client] += 1
+        try:
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            return False
+        finally:
+            self.waiting[client] -= 1
+            if not self.waiting[client]:
+                del self.waiting[client]
+        return True
+
+    def give_back(self) -> None:
+        """The question has been answered, or is given up."""
+        self._free.release()
+
+
 class Challenges:
     """Asks such services, inside ``running()``. ``on_answer`` is called with the room and what came of each question:
     ``passed``, ``refused``, ``failed`` or ``busy``."""
@@ -36,9 +69,9 @@ class Challenges:
     def __init__(self, on_answer: Callable[[str, str], None] = lambda room, outcome: None) -> None:
         self._on_answer = on_answer
         self._session: aiohttp.ClientSession | None = None
-        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._waiting: Counter[str] = Counter()
-        """How many wait, by client; clients of whom none waits are left out."""
+        self._turns: WeakValueDictionary[str, Turns] = WeakValueDictionary()
+        """By the address of the service, while there are questions to it. A service that hangs must not hold up lineups
+        in rooms that ask another one."""
         self._failing: set[str] = set()
         """Rooms whose service did not answer the last time."""
 
@@ -46,7 +79,8 @@ class Challenges:
     async def running(self) -> AsyncIterator[None]:
         """Asks until the block ends."""
         # No cookies, no proxies of the environment, and connections of its own: a slow service must not hold up others.
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, resolver=NameResolver())
+        # ``Turns`` limits the connections to each.
+        connector = aiohttp.TCPConnector(limit=0, resolver=NameResolver())
         async with aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         ) as session:
@@ -73,7 +107,12 @@ class Challenges:
         many questions wait for their turn: otherwise many lineups at a time would pass a service that refuses all of
         them."""
         question = {"room": room, "visitor": visitor, "address": address}
-        await self._turn(room, client)
+        turns = self._turns.get(url)
+        if turns is None:
+            turns = self._turns[url] = Turns()
+        if not await turns.take(client):
+            self._on_answer(room, "busy")
+            raise QueueUnavailable("too many questions wait for the challenge's service", BUSY_RETRY_SECONDS)
         try:
             status = await self._status(url, question, seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -87,7 +126,7 @@ class Challenges:
                 raise QueueUnavailable("the challenge's service does not answer") from None
             return
         finally:
-            self._turns.release()
+            turns.give_back()
         if room in self._failing:
             self._failing.discard(room)
             log.info("room %s: the challenge's service answers again", room)
@@ -95,26 +134,6 @@ class Challenges:
         self._on_answer(room, "passed" if passed else "refused")
         if not passed:
             raise ChallengeRequired
-
-    async def _turn(self, room: str, client: str) -> None:
-        """Waits until one question less is under way. Raises QueueUnavailable if that takes too long."""
-        busy = self._turns.locked() and (
-            self._waiting[client] >= MAX_WAITING_OF_CLIENT or self._waiting.total() >= MAX_WAITING
-        )
-        if not busy:
-            self._waiting[client] += 1
-            try:
-                async with asyncio.timeout(MAX_WAIT_SECONDS):
-                    await self._turns.acquire()
-            except TimeoutError:
-                busy = True
-            finally:
-                self._waiting[client] -= 1
-                if not self._waiting[client]:
-                    del self._waiting[client]
-        if busy:
-            self._on_answer(room, "busy")
-            raise QueueUnavailable("too many questions wait for the challenge's service", BUSY_RETRY_SECONDS)
 
     async def _status(self, url: str, question: dict[str, str], seconds: float) -> int:
         if self._session is None:

@@ -9,6 +9,7 @@ service serves another one. An accepted target has exactly one reading. Refused 
 * percent escapes that are malformed, not UTF-8 (overlong forms included), or that hide ``/``, ``\\``,
   a control character or a dot segment, also behind compatibility forms such as U+FF0F,
 * dot segments and escapes with blanks or invisible characters between them (``.%E2%80%8B.``),
+* paths of more than 500 segments,
 * more than 30 combining marks in a row, and paths longer than a target once their compatibility forms are written out,
 * a path which after decoding still holds an escape (``%252e``, ``%2573``, ``%25u002f``): a service that
   decodes twice would serve another path. A ``%25`` before anything else is an ordinary percent sign.
@@ -31,6 +32,7 @@ import regex
 
 from gateway.errors import BadRequest
 from gateway.routing.path_readings import is_plain, strip_invisible
+from gateway.server.framing import has_too_many_segments
 
 MAX_TARGET: Final = 8192
 """The longest accepted target, in characters. It also limits the texts that configured regexes are matched with."""
@@ -79,6 +81,8 @@ def parse_target(raw: str, host: str | None = None) -> Target:
     """
     if len(raw) > MAX_TARGET:
         raise BadRequest("the request target is too long")
+    if has_too_many_segments(raw):
+        raise BadRequest("the path has too many segments")
     plain = _PLAIN.fullmatch(raw)
     if plain is not None:
         path, query = plain.groups()

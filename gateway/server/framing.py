@@ -27,6 +27,15 @@ _UNSUPPORTED_METHODS: Final = frozenset({"CONNECT", "PRI"})
 _MAX_METHOD_LENGTH: Final = 64
 MAX_CONNECTION_OPTIONS: Final = 100
 """How many members ``Connection`` may have, in all its lines together. Each costs a comparison or several."""
+_MAX_MEMBERS: Final = (
+    (hdrs.CONNECTION, ",", MAX_CONNECTION_OPTIONS),
+    # No browser keeps as many cookies of one site.
+    (hdrs.COOKIE, ";", 500),
+    (hdrs.VIA, ",", 100),
+)
+"""Headers whose members are looked at one by one, with what separates the members, and how many there may be."""
+MAX_SEGMENTS: Final = 500
+"""How many segments a path may have. Routes, gates and access rules look at each one."""
 
 
 class MessageHead(Protocol):
@@ -63,10 +72,9 @@ def head_error(head: MessageHead) -> str | None:
     elif hosts or head.version != HttpVersion10:
         # HTTP/1.0 has no Host, and load balancers' default checks use HTTP/1.0.
         return "there must be exactly one Host"
-    if hdrs.CONNECTION in headers:
-        options = sum(value.count(",") for value in headers.getall(hdrs.CONNECTION))
-        if options >= MAX_CONNECTION_OPTIONS:
-            return "Connection has too many members"
+    for name, separator, most in _MAX_MEMBERS:
+        if name in headers and sum(value.count(separator) for value in headers.getall(name)) >= most:
+            return f"{name} has too many members"
     if hdrs.CONTENT_LENGTH in headers or hdrs.TRANSFER_ENCODING in headers:
         return _length_error(head)
     return None
@@ -86,13 +94,22 @@ def _length_error(head: MessageHead) -> str | None:
 
 
 def url_of(target: str) -> URL:
-    """What aiohttp routes by, for a target that is no path: the path of an absolute one, else ``/``.
+    """What aiohttp routes by, for a target that is no path of bearable length: the path of an absolute one, else ``/``.
 
     aiohttp would look at its host as well, and fail at hosts that are none.
     """
     absolute = _ANY_ABSOLUTE.match(target)
     path = absolute[1] if absolute is not None else ""
-    return URL.build(path=path or "/", encoded=True)
+    # The handler refuses such a path, whatever aiohttp finds for it.
+    return URL.build(path="/" if not path or has_too_many_segments(path) else path, encoded=True)
+
+
+def has_too_many_segments(target: str) -> bool:
+    """Whether a target has a path of more than ``MAX_SEGMENTS`` segments."""
+    if len(target) <= MAX_SEGMENTS:
+        return False
+    end = target.find("?")
+    return target.count("/", 0, len(target) if end < 0 else end) > MAX_SEGMENTS
 
 
 def with_host(message: RawRequestMessage) -> RawRequestMessage:

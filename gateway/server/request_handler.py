@@ -13,7 +13,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
 from gateway.server._aiohttp import BodyFeeder
-from gateway.server.framing import head_error, url_of, with_host
+from gateway.server.framing import has_too_many_segments, head_error, url_of, with_host
 from gateway.server.whole_response import SERVER_NAME
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def parsed_request(
     parse_failed = not isinstance(headers, CIMultiDictProxy)
     if message.version != HttpVersion11:
         message = message._replace(version=HttpVersion11) if parse_failed else with_host(message)
-    if not message.path.startswith("/"):
+    if not message.path.startswith("/") or has_too_many_segments(message.path):
         message = message._replace(url=url_of(message.path))
     request = ClientRequest(message, payload, handler, writer, task, loop)
     request.parse_failed = parse_failed

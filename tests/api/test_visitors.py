@@ -15,16 +15,22 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.auth import challenge
-from gateway.context import OBSERVERS
+from gateway.context import OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable
 from gateway.routing.spec.value_types import CHALLENGE_TIMEOUT
 from gateway.waiting_room.keys import RoomKeys
 from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import Gateways, Running
 from tests.support.listening import listening
+from tests.support.waiting import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROUTES = "routes: []\nrooms: {open: {identity: visitor, %s}, both: {identity: either, %s}}\n"
+BY_NAME = """
+routes: [{id: shop, uri: "%(service)s", predicates: ["Path=/shop/**"]}]
+gates: [{room: "concert-{id}", calls: ["GET /shop/{id:[0-9]+}"]}]
+rooms: {"concert-*": {identity: visitor, lineup: implicit, challenge: {url: "CHALLENGE"}}}
+"""
 LINEUP, STATUS = "/api/v1/queue/lineup?room=open", "/api/v1/queue/status?room=open"
 
 
@@ -137,6 +143,34 @@ async def test_a_service_decides_who_gets_a_place(gateways: Gateways, status: in
         assert counted == 1
 
 
+@pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "aiohttp"])
+@pytest.mark.parametrize("at_gate", [True, False], ids=["gate", "lineup"])
+async def test_a_visitor_whom_the_challenge_refuses_makes_no_room(
+    gateways: Gateways, fast_path: bool, at_gate: bool
+) -> None:
+    async with doorman(403, 403, 204) as man:
+        gateway = await gateways.start(BY_NAME.replace("CHALLENGE", man.url), fast_path=fast_path)
+        ann = Browser(gateway)
+
+        async def lineup(room: str) -> str:
+            call = (
+                ("GET", f"/shop/{room}") if at_gate else ("POST", f"/api/v1/queue/lineup?room=concert-{room}")
+            )
+            answer = await ann(*call)
+            return "" if answer.status == 200 else answer.code
+
+        def made() -> list[str]:
+            return [room.name for room in gateway.app[ROOMS].named]
+
+        assert await lineup("1") == "COOKIE_REQUIRED"
+        assert [await lineup("1"), await lineup("2")] == ["CHALLENGE_REQUIRED"] * 2
+        assert made() == []
+        assert [await lineup("3"), await lineup("3")] == ["", ""]
+        assert made() == ["concert-3"]
+        # Of one lineup the service is asked once, and of a visitor with a place no more.
+        assert [each["room"] for each in man.asked] == ["concert-1", "concert-2", "concert-3"]
+
+
 async def test_a_user_with_a_token_is_not_asked_about(gateways: Gateways) -> None:
     async with doorman(403) as man:
         gateway = await gateways.start(challenged(man))
@@ -201,22 +235,38 @@ async def test_one_client_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(challenge, "MAX_WAITING", 4)
     monkeypatch.setattr(challenge, "MAX_WAITING_OF_CLIENT", 2)
-    challenges = challenge.Challenges()
-    await challenges._turn("open", "one")
+    turns = challenge.Turns()
+    assert await turns.take("one")
     tasks = []
     for client, refused in (("one", False), ("one", False), ("one", True), ("two", False), ("three", False)):
         if refused:
-            with pytest.raises(QueueUnavailable):
-                await challenges._turn("open", client)
+            assert not await turns.take(client)
         else:
-            tasks.append(asyncio.create_task(challenges._turn("open", client)))
+            tasks.append(asyncio.create_task(turns.take(client)))
             await asyncio.sleep(0)
-    with pytest.raises(QueueUnavailable):
-        await challenges._turn("open", "four")
+    assert not await turns.take("four")
     for task in tasks:
-        challenges._turns.release()
-        await task
-    assert not challenges._waiting
+        turns.give_back()
+        assert await task
+    assert not turns.waiting
+
+
+async def test_a_service_that_hangs_holds_up_no_question_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenge, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(challenge, "MAX_WAITING", 0)
+    asked: dict[str, Any] = {"client": "c", "seconds": 20.0, "fail_open": False}
+    challenges = challenge.Challenges()
+    async with doorman(0) as hanging, doorman(204) as other, challenges.running():
+        slow = [
+            asyncio.create_task(challenges.ask(hanging.url, "one", f"visitor-{each}", "c", **asked))
+            for each in range(2)
+        ]
+        await eventually(lambda: len(hanging.asked) == 2)
+        with pytest.raises(QueueUnavailable):
+            await challenges.ask(hanging.url, "third", "visitor-3", "c", **asked)
+        await challenges.ask(other.url, "two", "visitor-4", "c", **asked)
+        hanging.released.set()
+        await asyncio.gather(*slow)
 
 
 async def test_a_question_waits_for_its_turn_for_a_bounded_time(

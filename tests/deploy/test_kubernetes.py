@@ -92,10 +92,12 @@ def render(tmp_path: Path) -> Render:
     """Renders the chart with values, given as YAML, as Helm does for an installation."""
     helm = tool("helm")
 
-    def with_values(text: str = "", name: str = "waiting-room-gateway") -> dict[tuple[str, str], Manifest]:
+    def with_values(
+        text: str = "", name: str = "waiting-room-gateway", namespace: str = "waiting-room"
+    ) -> dict[tuple[str, str], Manifest]:
         values = tmp_path / "values.yaml"
         values.write_text(text)
-        done = run(helm, "template", name, str(CHART), "--namespace", "waiting-room", "-f", str(values))
+        done = run(helm, "template", name, str(CHART), "--namespace", namespace, "-f", str(values))
         assert done.returncode == 0, done.stderr
         return manifests(done.stdout)
 
@@ -143,6 +145,23 @@ def test_kubernetes_takes_what_other_values_make(render: Render, values: str) ->
         assert each["metadata"]["name"] in {"my-routes"} or each["metadata"]["name"].startswith(
             "shop-waiting-room-gateway"
         )
+
+
+@pytest.mark.parametrize("name", ["2026", "true", "1e3"])
+def test_names_that_yaml_takes_for_something_else_stay_names(render: Render, name: str) -> None:
+    values = (
+        f'{{secretName: "{name}", routesConfigMap: "{name}", priorityClassName: "{name}", '
+        f'ingress: {{enabled: true, className: "{name}", hosts: [a.example]}}, serviceMonitor: {{enabled: true, '
+        "token: true}}"
+    )
+    for given in ("", values):
+        objects = render(given, name, name)
+        for each in objects.values():
+            valid(each)
+            assert each["metadata"]["namespace"] == name
+    monitor = only(objects, "ServiceMonitor")["spec"]
+    assert monitor["endpoints"][0]["authorization"]["credentials"]["name"] == name
+    assert monitor["selector"]["matchLabels"]["app.kubernetes.io/instance"] == name
 
 
 def test_a_fault_in_a_manifest_is_found() -> None:
@@ -201,7 +220,10 @@ def test_the_kustomization_of_the_docs_changes_image_settings_and_routes(tmp_pat
         "autoscaling: {cpu: 0, streams: 0}",
         "ingress: {enabled: true}",
         "image: {digest: latest}",
+        "drain: {endpointsSeconds: null}",
         "networkPolicy: {redis: {ports: []}}",
+        "networkPolicy: {redis: {ports: null}}",
+        "podLabels: {app.kubernetes.io/name: other}",
         "podDisruptionBudget: {maxUnavailable: 0}",
         "secretName: ''",
         "routes: ''",

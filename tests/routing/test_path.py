@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
 from gateway.routing.path import MAX_TARGET, parse_target
+from gateway.server.framing import MAX_SEGMENTS
 
 ACCEPTED = [
     # raw target, canonical path, raw path, raw query
     ("/", "/", "/", ""),
     ("/a", "/a", "/a", ""),
     ("/a/", "/a/", "/a/", ""),
+    ("/a" * MAX_SEGMENTS + "?/" + "/" * 1000, "/a" * MAX_SEGMENTS, "/a" * MAX_SEGMENTS, "/" + "/" * 1000),
     ("/api/v1/auth/login", "/api/v1/auth/login", "/api/v1/auth/login", ""),
     ("/.well-known/jwks.json", "/.well-known/jwks.json", "/.well-known/jwks.json", ""),
     ("/%2ewell-known/x", "/.well-known/x", "/%2ewell-known/x", ""),
@@ -149,6 +151,8 @@ REFUSED = [
     "/a?x=a\r\nb",
     "http://gw.test/a",  # no Host to compare with
     "/" + "a" * MAX_TARGET,
+    "/a" * (MAX_SEGMENTS + 1),
+    "/|" * (MAX_SEGMENTS + 1) + "?x",
 ]
 
 

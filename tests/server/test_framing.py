@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from gateway.routing.path import parse_target
-from gateway.server.framing import head_error, with_host
+from gateway.server.framing import MAX_SEGMENTS, has_too_many_segments, head_error, url_of, with_host
 
 HOST = (b"Host", b"h")
 LENGTH = (b"Content-Length", b"5")
@@ -46,6 +46,8 @@ SOUND = [
     Head(((b"Host", b"[::1]:8080"),)),
     Head((HOST, (b"A", b"b\tc \xff"), (b"!#$%&'*+-.^_`|~", b""))),
     Head((HOST, (b"Connection", b"a" + b",a" * 50), (b"CONNECTION", b"," * 49))),
+    Head((HOST, (b"Cookie", b"a=b" + b"; a=b" * 249), (b"COOKIE", b";" * 250))),
+    Head((HOST, (b"Via", b"1.1 a" + b", 1.1 a" * 99))),
     Head((HOST, (b"Content_Length", b"x"), (b"Transfer_Encoding", b"x"))),
 ]
 
@@ -72,6 +74,12 @@ FAULTY = {
         Head((HOST, (b"Connection", b"a" + b",a" * 100))),
         Head((HOST, *[(b"Connection", b"," * 25)] * 4)),
     ],
+    "Cookie has too many members": [
+        Head((HOST, (b"Cookie", b"a=b" + b"; a=b" * 500))), Head((HOST, *[(b"cookie", b";" * 100)] * 5)),
+    ],
+    "Via has too many members": [
+        Head((HOST, (b"Via", b"1.1 a" + b", 1.1 a" * 100))), Head((HOST, *[(b"VIA", b"," * 20)] * 5)),
+    ],
     "the length of the body is given twice": [
         Head((HOST, LENGTH, LENGTH)), Head((HOST, CHUNKED, CHUNKED)), Head((HOST, CHUNKED, LENGTH)),
     ],
@@ -94,6 +102,15 @@ FAULTY = {
 )
 def test_a_head_with_a_fault_is_told_by_its_reason(fault: str, head: Head) -> None:
     assert head_error(head) == fault
+
+
+def test_a_path_of_too_many_segments_is_not_looked_up() -> None:
+    """aiohttp's router takes quadratic time for it."""
+    for begin in ("", "http://h"):
+        assert url_of(f"{begin}{'/a' * (MAX_SEGMENTS + 1)}?b").path == "/"
+    assert has_too_many_segments("/a" * (MAX_SEGMENTS + 1))
+    assert not has_too_many_segments("/a" * MAX_SEGMENTS + "?" + "/" * MAX_SEGMENTS)
+    assert url_of(f"http://h{'/a' * MAX_SEGMENTS}").path == "/a" * MAX_SEGMENTS
 
 
 def message(target: str, *hosts: str, version: HttpVersion = HttpVersion10) -> RawRequestMessage:

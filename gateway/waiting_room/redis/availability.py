@@ -30,8 +30,13 @@ DEADLINE_SECONDS: Final = 1.0
 SLICES: Final = 10
 """The deadline lasts at least this many iterations of the event loop."""
 
-MAX_TIMEOUT_SECONDS: Final = 5.0
-"""One probe, connecting included, is given up after this many seconds; the next one opens a new connection."""
+GIVE_UP_SLICES: Final = 3 * SLICES
+"""One probe, connecting included, is given up after as many slices, which are 3 s at least; the next one opens a new
+connection. With more, it would be noticed late that Redis is back, if a connection hangs."""
+
+LATE_SECONDS: Final = 0.1
+"""A timer that is later than this shows that the event loop stood still. Calls then have as long to get an answer that
+has arrived meanwhile."""
 
 REFUSED_SECONDS: Final = 5.0
 """After this many seconds without a refusal Redis counts as accepting all scripts. Beats and sweeps come more often."""
@@ -166,8 +171,8 @@ class Availability:
 
     def limited(self, seconds: float) -> _Limited:
         """A context manager that raises TimeoutError when ``seconds`` are over, or earlier if Redis is found to be
-        away."""
-        return _Limited(self._waits, asyncio.timeout(seconds))
+        away. If the event loop stood still meanwhile, an answer that has arrived is taken."""
+        return _Limited(self._waits, seconds)
 
     def update(self, state: RedisState) -> None:
         """Stores what the probe has just found."""
@@ -182,21 +187,37 @@ class _Limited:
     """The time limit of one call; it is in ``waits`` while the call lasts. A class and not a generator, because every
     Redis call makes one."""
 
-    __slots__ = ("_limit", "_waits")
+    __slots__ = ("_limit", "_seconds", "_timer", "_waits")
 
-    def __init__(self, waits: set[asyncio.Timeout], limit: asyncio.Timeout) -> None:
+    def __init__(self, waits: set[asyncio.Timeout], seconds: float) -> None:
         self._waits = waits
-        self._limit = limit
+        self._seconds = seconds
+        self._limit = asyncio.timeout(None)
 
     async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
         await self._limit.__aenter__()
         self._waits.add(self._limit)
+        due = loop.time() + self._seconds
+        self._timer = loop.call_at(due, self._over, loop, due)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._timer.cancel()
         self._waits.discard(self._limit)
         await self._limit.__aexit__(kind, error, trace)
+
+    def _over(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        if loop.time() - due > LATE_SECONDS:
+            # What has arrived is read now, and needs some iterations to reach the caller.
+            self._timer = loop.call_later(LATE_SECONDS, self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._limit.expired():
+            self._limit.reschedule(0)
 
 
 Ask = Callable[[], Awaitable[str]]
@@ -239,11 +260,15 @@ class Probe:
         question = asyncio.ensure_future(self._ask())
         try:
             # In slices of at least one event-loop iteration each. An answer takes a few iterations, and an event loop
-            # that is itself late must not take that for a silent Redis.
-            for _ in range(SLICES):
+            # that is itself late, by however much, must not take that for a silent Redis.
+            for number in range(1, GIVE_UP_SLICES + 1):
                 await asyncio.wait({question}, timeout=DEADLINE_SECONDS / SLICES)
-            if not question.done():
-                self._set_away("no answer")
+                if question.done():
+                    break
+                if number == SLICES:
+                    self._set_away("no answer")
+            else:
+                return
             refuses = await question
         except QueueUnavailable as error:
             self._set_away(error.reason)

@@ -34,8 +34,9 @@ from gateway.errors import NoSuchRoom, QueueUnavailable, SettingsError
 from gateway.settings.redis_address import RepeatedParameter, parse_redis_address
 from gateway.waiting_room.redis.availability import (
     DEADLINE_SECONDS,
-    MAX_TIMEOUT_SECONDS,
+    GIVE_UP_SLICES,
     REFUSALS,
+    SLICES,
     Availability,
     Probe,
     RedisState,
@@ -162,10 +163,9 @@ class Redis:
     ) -> AsyncIterator[None]:
         """Keeps ``availability`` up to date until the block ends. ``key`` names a string that may or may not exist;
         nothing is written to it."""
-        # The probe's own connection is not limited by what the probe finds. The deadline has to pass before this
-        # time-out: only the deadline tells an event loop that stood still from a silent Redis. A long time-out would
-        # hide for long that Redis is back, if a connection hangs.
-        timeout = min(max(self.timeout, 3 * DEADLINE_SECONDS), MAX_TIMEOUT_SECONDS)
+        # The probe's own connection is not limited by what the probe finds, and the probe itself ends its calls: a
+        # time-out by the clock would take an event loop that stood still for a silent Redis.
+        timeout = 10 * GIVE_UP_SLICES * DEADLINE_SECONDS / SLICES
         own = Connections(self._servers, 1)
         link = RedisConnection(self._servers, self._slot(key), timeout, ignore_calls, Availability(), own)
 

@@ -222,15 +222,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "DEADLINE_SECONDS", availability.DEADLINE_SECONDS / 2)
 
 
+@pytest.mark.parametrize(("deadlines", "times"), [(1.2, 3), (7.0, 1)])
 async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_of_redis(
-    server: RedisServer, stack: AsyncExitStack, quick: None, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer,
+    stack: AsyncExitStack,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    deadlines: float,
+    times: int,
 ) -> None:
     held_up = asyncio.Event()
 
     async def ask_and_stand_still(connection: Any, *command: Any) -> Any:
         reply = asyncio.ensure_future(send_command(connection, *command))
         await asyncio.sleep(0)
-        time.sleep(availability.DEADLINE_SECONDS * 1.2)
+        time.sleep(availability.DEADLINE_SECONDS * deadlines)
         held_up.set()
         return await reply
 
@@ -238,11 +244,35 @@ async def test_an_event_loop_that_stands_still_during_a_question_is_no_silence_o
     watched, _ = await watch(stack, server, availability.DEADLINE_SECONDS)
     with monkeypatch.context() as patched:
         patched.setattr("gateway.waiting_room.redis.connection.send_command", ask_and_stand_still)
-        for _ in range(3):
+        for _ in range(times):
             held_up.clear()
             await held_up.wait()
     await asyncio.sleep(2 * availability.PROBE_SECONDS)
     assert watched.states.empty()
+
+
+async def test_a_call_whose_answer_came_while_the_event_loop_stood_still_has_its_answer(
+    server: RedisServer,
+) -> None:
+    link = Redis(server.url, 0.2).link()
+    assert await link.call("PING") == b"PONG"
+    for _ in range(3):
+        call = asyncio.create_task(link.call("INCR", "calls"))
+        # The command is sent in the task's first step.
+        await asyncio.sleep(0)
+        time.sleep(0.4)
+        assert await call
+    # A Redis that is silent as well takes no longer than the time-out, and a moment.
+    server.freeze()
+    try:
+        call = asyncio.create_task(link.call("INCR", "calls"))
+        await asyncio.sleep(0)
+        time.sleep(0.4)
+        with pytest.raises(QueueUnavailable, match="did not answer in time"):
+            await asyncio.wait_for(call, 2.0)
+    finally:
+        server.thaw()
+        await link.close()
 
 
 async def test_an_event_loop_that_stood_still_is_no_silence_of_redis(
