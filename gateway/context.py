@@ -98,6 +98,7 @@ class RequestContext(AccountedCall):
         "as_page",
         "auth",
         "bypasses",
+        "challenged",
         "cookies",
         "cors",
         "cors_enabled",
@@ -173,6 +174,8 @@ class RequestContext(AccountedCall):
         """Whether a place stands for the token in this gated call; otherwise the access rules decide as well."""
         self.visitor: str | None = None
         """The id of the visitor who calls, if the call is one of a visitor: then the place is the visitor's."""
+        self.challenged = False
+        """Whether the outside service has let this visitor have a place, in this call."""
         self.visitor_to_move: str | None = None
         """The id of the visitor whose place becomes the user's, because a lineup brings both."""
         self.visitor_cookie: str | None = None

@@ -35,6 +35,9 @@ ALLOWED = {
     "composition/route_sources.py RouteSources._work Exception": LOGGED
     + "the routes in force stay, and the next ones are taken",
     "composition/signing_keys.py SigningKeys._look Exception": LOGGED + "the keys at hand stay good",
+    "composition/visitor_secrets.py VisitorSecrets._keep Exception": LOGGED + "the secrets at hand stay good",
+    "sse/hub.py Hub._reconcile_when_missed Exception": LOGGED + "the streams are compared after the next gap",
+    "waiting_room/presence.py Presence._keep Exception": LOGGED + "presence is told anew",
     "api/desk_stream.py RoomFeed._read Exception": LOGGED
     + "the viewers are told, and the room is read again",
     "api/room_acts.py _moment ValueError": "datetime refuses texts so",

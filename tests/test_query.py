@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.query import parse_query, values_of
+from gateway.query import MAX_PARAMETERS, parse_query, values_of
 
 READ = [
     ("", []),
@@ -49,6 +49,13 @@ MALFORMED = [
 @pytest.mark.parametrize(("raw", "parameters"), READ)
 def test_a_sound_query_is_read_like_a_form(raw: str, parameters: list[tuple[str, str | None]]) -> None:
     assert list(parse_query(raw)) == parameters
+
+
+def test_more_parameters_than_any_service_takes_are_refused() -> None:
+    raw = "&".join(["a"] * MAX_PARAMETERS)
+    assert len(parse_query(raw)) == MAX_PARAMETERS
+    with pytest.raises(BadRequest):
+        parse_query(raw + "&a")
 
 
 @pytest.mark.parametrize("raw", MALFORMED)

@@ -13,6 +13,8 @@ VARY: Final = "Accept, Accept-Language, Authorization, Cookie, Sec-Fetch-Dest, S
 _HTML: Final = ("text/html", "application/xhtml+xml")
 _JSON: Final = "application/json"
 _MAX_RANGES: Final = 32
+_MAX_PARAMETERS: Final = 8
+"""Of a range; a ``q`` behind them does not count."""
 
 
 def wants_page(headers: Headers) -> bool:
@@ -35,7 +37,7 @@ def prefers_html(accept: str) -> bool:
     html = 0.0
     weights: dict[str, float] = {}
     for part in accept.split(",", _MAX_RANGES)[:_MAX_RANGES]:
-        media_range, *parameters = part.split(";")
+        media_range, *parameters = part.split(";", _MAX_PARAMETERS + 1)[: _MAX_PARAMETERS + 1]
         name, weight = media_range.strip().lower(), _weight(parameters)
         if name in _HTML:
             html = max(html, weight)

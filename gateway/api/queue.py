@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
 from gateway.api.own_origin import with_room
-from gateway.api.visitors import check_visitor, maker
+from gateway.api.visitors import challenge_visitor, check_visitor, maker
 from gateway.api.waiting_page import see_other
 from gateway.auth.invitations import NO_INVITATION, Invitation, Invitations
 from gateway.auth.visitors import visitor_key
@@ -303,7 +303,7 @@ async def _state(request: web.Request, call: StateCall) -> web.StreamResponse:
     table, room = app[CONFIGURATION].tables.current.table, await _room(request)
     invitation = invitation_of(call.question, context, room.name, table, app[INVITATIONS])
     if call is LINEUP and isinstance(room, UnmadeRoom) and not room.off:
-        room = await made_to_line_up_in(app[ROOMS], room, context, invitation)
+        room = await made_to_line_up_in(app, room, context, invitation)
     if call is LINEUP and not isinstance(room, UnmadeRoom):
         state = await line_up(app, context, room, "lineup", invitation)
     else:
@@ -378,10 +378,13 @@ async def _room(request: web.Request) -> Room | UnmadeRoom:
 
 
 async def made_to_line_up_in(
-    rooms: Rooms, room: UnmadeRoom, context: RequestContext, invitation: Invitation | None
+    app: web.Application, room: UnmadeRoom, context: RequestContext, invitation: Invitation | None
 ) -> Room:
-    """The room, made because a caller lines up. Raises NotEligible, TooManyRooms or QueueUnavailable."""
+    """The room, made because a caller lines up. Raises NotEligible, ChallengeRequired, TooManyRooms or
+    QueueUnavailable."""
     if invitation is NO_INVITATION:
         # The room would say so, and would have been made for that.
         raise NotEligible
-    return await rooms.make(room.name, maker(context))
+    # Before the room is made: visitors whom the service refuses would use up all rooms that there may be.
+    await challenge_visitor(app, context, room.name)
+    return await app[ROOMS].make(room.name, maker(context))

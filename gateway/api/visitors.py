@@ -54,23 +54,37 @@ async def check_visitor(app: web.Application, context: RequestContext, room: Roo
     Raises TooManyPlaces, ChallengeRequired or QueueUnavailable.
     """
     limits = app[CONFIGURATION].tables.current.table.rooms.get(room.name)
-    visitor = context.visitor
-    if visitor is None or limits is None or room.off or not (limits.places_per_address or limits.challenge):
+    if (
+        context.visitor is None
+        or limits is None
+        or room.off
+        or not (limits.places_per_address or limits.challenge)
+    ):
         return None
     code, release = await reserve_place(app, context, room)
-    if limits.challenge is None or code is not Reserved.FREE:
+    if code is not Reserved.FREE:
         return release
     try:
-        await app[CHALLENGES].ask(
-            limits.challenge.url,
-            room.name,
-            visitor,
-            context.client,
-            client=network_of(context.client),
-            seconds=limits.challenge.timeout,
-            fail_open=limits.challenge.fail_open,
-        )
+        await challenge_visitor(app, context, room.name)
     except GatewayError:
         await release()
         raise
     return release
+
+
+async def challenge_visitor(app: web.Application, context: RequestContext, room: str) -> None:
+    """Asks the outside service, if ``room`` has one, whether the visitor who calls may have a place; once for a call.
+    Raises ChallengeRequired or QueueUnavailable."""
+    limits = app[CONFIGURATION].tables.current.table.rooms.get(room)
+    if context.visitor is None or context.challenged or limits is None or limits.challenge is None:
+        return
+    await app[CHALLENGES].ask(
+        limits.challenge.url,
+        room,
+        context.visitor,
+        context.client,
+        client=network_of(context.client),
+        seconds=limits.challenge.timeout,
+        fail_open=limits.challenge.fail_open,
+    )
+    context.challenged = True

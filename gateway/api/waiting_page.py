@@ -193,4 +193,5 @@ def _to_login(request: RequestHead, context: RequestContext, page: RoomPage) -> 
         asked = page_before(request, context)
     context.outcome = TokenRequired.code
     joined = "&" if "?" in page.login else "?"
-    return see_other(f"{page.login}{joined}next={quote(asked, safe='/')}")
+    # A query may hold any bytes.
+    return see_other(f"{page.login}{joined}next={quote(asked.encode('utf-8', 'surrogateescape'), safe='/')}")

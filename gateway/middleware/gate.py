@@ -164,7 +164,7 @@ async def _state_at_gate(
     if isinstance(found, UnmadeRoom):
         if found.off or not lines_up_at_gate(context, rooms):
             return await found.enter(user)
-        found = await made_to_line_up_in(rooms, found, context, invitation)
+        found = await made_to_line_up_in(app, found, context, invitation)
     state = await found.ask(question, user, invitation, lane=lane, lines_up=context.lines_up)
     return await line_up_at_gate(app, context, found, state) if question == "enter" else state
 

@@ -17,6 +17,7 @@ _VERSIONS: Final = {_OPENMETRICS: ("1.0.0", "0.0.1"), _TEXT: ("0.0.4", "1.0.0")}
 _ESCAPINGS: Final = frozenset({"allow-utf-8", "underscores", "values"})
 _WITH_ESCAPING: Final = "1.0.0"
 _MAX_LIST_LENGTH: Final = 50
+_MAX_PARAMETERS: Final = 8
 
 
 class ExpositionFormat(NamedTuple):
@@ -44,9 +45,10 @@ def negotiate_format(accept: str) -> ExpositionFormat:
 
 def accepted(accept: str) -> Iterator[tuple[str, float, Mapping[str, str]]]:
     """The media types of an ``Accept`` in lower case and in its order. Each comes with its quality (0 if it is not a
-    number) and its parameters."""
+    number) and its first parameters."""
     for item in accept.split(",")[:_MAX_LIST_LENGTH]:
-        media_type, *rest = (part.strip() for part in item.split(";"))
+        parts = item.split(";", _MAX_PARAMETERS + 1)[: _MAX_PARAMETERS + 1]
+        media_type, *rest = (part.strip() for part in parts)
         parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_split, rest)}
         yield media_type.lower(), _quality(parameters.get("q", "1")), parameters
 

@@ -250,6 +250,7 @@ def with_cors(headers: ResponseHeaders, cors: Iterable[tuple[bytes, bytes]]) -> 
 _SHARED_DIRECTIVES = frozenset({"public", "s-maxage", "proxy-revalidate"})
 _CACHE_CONTROL = b"cache-control"
 _NOT_STORED = "no-store"
+_MAX_DIRECTIVES = 100
 _FOR_SHARED_CACHES = frozenset(
     {
         b"cdn-cache-control",
@@ -264,15 +265,18 @@ LiteSpeed."""
 
 
 def kept_private(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """An answer's headers, changed so that no shared cache keeps it. A ``no-store`` stays as it is."""
+    """An answer's headers, changed so that no shared cache keeps it. A ``no-store`` stays as it is, and stands for more
+    directives than any service needs: each costs time."""
     kept, stated = [], []
     for name, value in fields:
         lowered = name.lower()
         if lowered == _CACHE_CONTROL:
-            stated.append(value.decode("latin-1"))
+            stated.append(value)
         elif lowered not in _FOR_SHARED_CACHES and not lowered.endswith(b"-cdn-cache-control"):
             kept.append((name, value))
-    text = ",".join(stated)
+    if sum(value.count(b",") for value in stated) >= _MAX_DIRECTIVES:
+        stated = [_NOT_STORED.encode()]
+    text = b",".join(stated).decode("latin-1")
     directives = [each.strip() for each in text.split(",") if each.strip()]
     # What looks like a directive may be a part of a quoted text, as in ``ext="a, no-store, b"``.
     plain = directives if '"' not in text else []

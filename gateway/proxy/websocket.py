@@ -115,10 +115,19 @@ class TunnelEnd:
             self._pieces.append(data)
             self._size += len(data)
             self._readable.set()
-            if self._size >= _MAX_PENDING_BYTES and not self._paused:
-                self._paused = True
-                self._protocol.pause_reading()
+            self._pause_if_full()
         return False, b""
+
+    def _pause_if_full(self) -> None:
+        if self._size >= _MAX_PENDING_BYTES and not self._paused:
+            self._paused = True
+            self._protocol.pause_reading()
+
+    def put_back(self, data: bytes) -> None:
+        """Bytes that were taken wait again, before all others."""
+        self._pieces.insert(0, data)
+        self._size += len(data)
+        self._pause_if_full()
 
     def feed_eof(self) -> None:
         """The peer will send nothing more."""
@@ -219,18 +228,23 @@ class Tunnel:
                 self._timer.cancel()
             for source, sink in ((self.client, self.service), (self.service, self.client)):
                 source.feed_eof()
-                sink.push(self._passed_on(sink, source.take_pending()))
+                closing, data = self._closing.get(sink), source.take_pending()
+                sink.push(data if closing is None else closing.last(data))
 
     async def _pump(self, source: TunnelEnd, sink: TunnelEnd, source_name: str, sink_name: str) -> None:
         by = sink_name
         try:
             while data := await source.read():
-                data = self._passed_on(sink, data)
+                data, rest = self._passed_on(sink, data)
+                if rest:
+                    source.put_back(rest)
                 if not sink.push(data):
                     break
                 if sink is self.client:
                     self.sent += len(data)
                 await sink.drain()
+                if rest:
+                    await asyncio.sleep(0)
             else:
                 by = source_name
         except ConnectionError:
@@ -238,10 +252,10 @@ class Tunnel:
         finally:
             self.end(by)
 
-    def _passed_on(self, sink: TunnelEnd, data: bytes) -> bytes:
-        """What ``sink`` gets of these bytes."""
+    def _passed_on(self, sink: TunnelEnd, data: bytes) -> tuple[bytes, bytes]:
+        """What ``sink`` gets of these bytes, and what it gets in the next iteration of the event loop."""
         closing = self._closing.get(sink)
-        return data if closing is None else closing.passed_on(data)
+        return (data, b"") if closing is None else closing.passed_on(data)
 
     def _record_activity(self) -> None:
         self._last = self._loop.time()

@@ -16,6 +16,9 @@ _CLOSE: Final = 0x88
 _MASKED: Final = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _MAX_REASON_BYTES: Final = 123
+FRAMES_PER_TURN: Final = 1000
+"""How many frames are read in one iteration of the event loop: one to two milliseconds of work. A frame may be two
+bytes long, so one read of a socket may hold a hundred thousand."""
 
 
 class FrameReader:
@@ -34,10 +37,10 @@ class FrameReader:
         """Whether all frames that have begun are complete."""
         return not (self._left or self._head)
 
-    def feed(self, data: bytes, *, one: bool = False) -> int:
-        """Reads on. ``one``: only to the end of the first frame. Returns how many bytes it has read."""
+    def feed(self, data: bytes, most: int) -> int:
+        """Reads on, to the end of at most ``most`` frames. Returns how many bytes it has read."""
         at, end, head = 0, len(data), self._head
-        while at < end:
+        while at < end and most:
             if self._left:
                 taken = min(self._left, end - at)
                 self._left -= taken
@@ -49,8 +52,8 @@ class FrameReader:
                 if len(head) > 1 and len(head) == _head_size(head):
                     self._left = _payload_size(head)
                     head.clear()
-            if one and self.between_frames:
-                break
+            if not (self._left or head):
+                most -= 1
         return at
 
 
@@ -93,14 +96,20 @@ class Closing:
         self.closed = False
         """Whether the closing frame has been given out."""
 
-    def passed_on(self, data: bytes) -> bytes:
-        """What is sent for these bytes."""
+    def passed_on(self, data: bytes) -> tuple[bytes, bytes]:
+        """What is sent for the beginning of these bytes, and the bytes behind it. These are for the next iteration of
+        the event loop: there are that many frames."""
         if self.closed:
-            return b""
-        if not self._close:
-            self._frames.feed(data)
-            return data
-        return data[: self._frames.feed(data, one=True)] + self._frame_if_due()
+            return b"", b""
+        if self._close:
+            return data[: self._frames.feed(data, 1)] + self._frame_if_due(), b""
+        read = self._frames.feed(data, FRAMES_PER_TURN)
+        return (data, b"") if read == len(data) else (data[:read], data[read:])
+
+    def last(self, data: bytes) -> bytes:
+        """What is sent for the last bytes of all. Where their frames end no longer matters, unless the closing frame
+        waits for that."""
+        return self.passed_on(data)[0] if self._close or self.closed else data
 
     def close(self, code: int, reason: str) -> bytes:
         """From now on no frame begins. Returns the closing frame, or nothing while another frame is not complete."""

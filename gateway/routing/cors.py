@@ -27,6 +27,8 @@ _SENT = re.compile(
 )
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _LAST_PORT: Final = 65_535
+MAX_REQUESTED_HEADERS: Final = 100
+"""How many headers a preflight may ask for. Each is looked at, and no page sends as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ def evaluate_cors(rule: CorsRule, request: CorsRequest) -> CorsDecision:
     origin = request.origins[0] if len(request.origins) == 1 else ""
     allowed_origin = _allowed_origin(rule, origin)
     preflight = request.is_preflight
+    if preflight and request.requested_headers.count(",") >= MAX_REQUESTED_HEADERS:
+        return CorsDecision(False, _VARY)
     methods = _allowed_methods(rule, (request.requested_method or "") if preflight else request.method)
     wanted = _names(request.requested_headers) if preflight else []
     names = _allowed_names(rule, wanted)

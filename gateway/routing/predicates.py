@@ -23,7 +23,7 @@ from gateway.routing.spec.issues import unknown
 from gateway.routing.spec.value_types import FLAG, whole
 
 # Everything up to a comma. A comma inside quotes at the beginning does not count.
-_QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]|\\.)*+"?)?[^,]*')
+_QUOTED_MEMBER = re.compile(r'(?:\s*"(?:[^"\\]++|\\.)*+"?)?[^,]*')
 _ESCAPED = re.compile(r"\\(.)")
 _MAX_HOST_LENGTH: Final = 300
 _MAX_QUOTED_MEMBERS: Final = 2000
@@ -179,13 +179,13 @@ def list_members(values: Iterable[str]) -> list[str]:
     """The members of a list header, as Spring reads it: split at commas outside quotes, without the blanks around a
     member and the quotes around a whole member. Empty members are left out.
 
-    Raises BadRequest for thousands of members with quotes among them, because splitting these takes long.
+    Raises BadRequest for thousands of members or backslashes with quotes among them, because reading these takes long.
     """
     members: list[str] = []
     quoted = 0
     for value in values:
         if '"' in value:
-            quoted += value.count(",")
+            quoted += value.count(",") + value.count("\\")
             if quoted > _MAX_QUOTED_MEMBERS:
                 raise BadRequest("a header that a route looks at has too many members")
             members += map(_unquoted, _QUOTED_MEMBER.findall(value))

@@ -9,6 +9,8 @@ from gateway.waiting_room.state import Summary
 ENDING: Final = frozenset({"sold-out", "empty"})
 """Acts with which everyone in line loses the place."""
 _SECONDS_OF: Final = {"s": 1, "m": 60, "h": 3600}
+_MAX_DIGITS: Final = 9
+"""Of a rate. Python reads no number of thousands of digits."""
 
 
 class Change(NamedTuple):
@@ -34,7 +36,7 @@ def per_second(rate: str) -> float | None:
     if rate == "off":
         return 0.0
     count, _, unit = rate.partition("/")
-    if not (count.isascii() and count.isdecimal() and unit in _SECONDS_OF):
+    if not (count.isascii() and count.isdecimal() and len(count) <= _MAX_DIGITS and unit in _SECONDS_OF):
         return None
     return int(count) / _SECONDS_OF[unit]
 

@@ -130,6 +130,8 @@ async def test_the_page_and_its_files_are_served_with_a_strict_policy(gateways: 
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert "no-store" in page.headers["Cache-Control"]
     html = page.body.decode()
+    # Otherwise the token would be in an address if the form was sent without the script.
+    assert '<form id="sign-in-form" method="post" action="/desk/session">' in html
     assert "<style" not in html
     assert " style=" not in html
     assets = set(re.findall(r'"(/desk/assets/[^"]+)"', html))

@@ -36,6 +36,9 @@ CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image
         ("", False),
         (";;,,", False),
         ("x/y," * 40 + "text/html", False),
+        # The weight that is out of reach counts as none.
+        ("text/html" + ";a" * 7 + ";q=0", False),
+        ("text/html" + ";a" * 8 + ";q=0", True),
     ],
 )
 def test_accept_decides_where_browsers_say_nothing(accept: str, page: bool) -> None:

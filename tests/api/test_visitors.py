@@ -15,7 +15,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.auth import challenge
-from gateway.context import OBSERVERS
+from gateway.context import OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable
 from gateway.routing.spec.value_types import CHALLENGE_TIMEOUT
 from gateway.waiting_room.keys import RoomKeys
@@ -26,6 +26,11 @@ from tests.support.waiting import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROUTES = "routes: []\nrooms: {open: {identity: visitor, %s}, both: {identity: either, %s}}\n"
+BY_NAME = """
+routes: [{id: shop, uri: "%(service)s", predicates: ["Path=/shop/**"]}]
+gates: [{room: "concert-{id}", calls: ["GET /shop/{id:[0-9]+}"]}]
+rooms: {"concert-*": {identity: visitor, lineup: implicit, challenge: {url: "CHALLENGE"}}}
+"""
 LINEUP, STATUS = "/api/v1/queue/lineup?room=open", "/api/v1/queue/status?room=open"
 
 
@@ -136,6 +141,34 @@ async def test_a_service_decides_who_gets_a_place(gateways: Gateways, status: in
             "gateway_challenges_total", {"room": "open", "outcome": "passed" if passes else "refused"}
         )
         assert counted == 1
+
+
+@pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "aiohttp"])
+@pytest.mark.parametrize("at_gate", [True, False], ids=["gate", "lineup"])
+async def test_a_visitor_whom_the_challenge_refuses_makes_no_room(
+    gateways: Gateways, fast_path: bool, at_gate: bool
+) -> None:
+    async with doorman(403, 403, 204) as man:
+        gateway = await gateways.start(BY_NAME.replace("CHALLENGE", man.url), fast_path=fast_path)
+        ann = Browser(gateway)
+
+        async def lineup(room: str) -> str:
+            call = (
+                ("GET", f"/shop/{room}") if at_gate else ("POST", f"/api/v1/queue/lineup?room=concert-{room}")
+            )
+            answer = await ann(*call)
+            return "" if answer.status == 200 else answer.code
+
+        def made() -> list[str]:
+            return [room.name for room in gateway.app[ROOMS].named]
+
+        assert await lineup("1") == "COOKIE_REQUIRED"
+        assert [await lineup("1"), await lineup("2")] == ["CHALLENGE_REQUIRED"] * 2
+        assert made() == []
+        assert [await lineup("3"), await lineup("3")] == ["", ""]
+        assert made() == ["concert-3"]
+        # Of one lineup the service is asked once, and of a visitor with a place no more.
+        assert [each["room"] for each in man.asked] == ["concert-1", "concert-2", "concert-3"]
 
 
 async def test_a_user_with_a_token_is_not_asked_about(gateways: Gateways) -> None:

@@ -16,6 +16,7 @@ from gateway.context import ROOMS
 from gateway.pages.waiting_page.texts import LANGUAGES, texts_of
 from tests.api.test_queue_visitors import Browser
 from tests.support.gateway import Answer, Gateways, Running
+from tests.support.raw_http import connected
 from tests.support.waiting import eventually
 
 PAGES = """
@@ -230,6 +231,14 @@ async def test_without_a_token_a_browser_is_sent_to_the_login(
     assert answer.headers["Cache-Control"] == "no-store"
     plain = await Browser(gateway)("GET", path)
     assert (plain.status, plain.code) == (401, "TOKEN_REQUIRED")
+
+
+async def test_the_way_to_the_login_keeps_a_query_that_is_no_utf_8(gateways: Gateways) -> None:
+    gateway = await gateways.start(PAGES)
+    async with connected(gateway.base) as client:
+        client.send(b"GET /shop/users?a=\xff HTTP/1.1\r\nHost: a\r\nSec-Fetch-Mode: navigate\r\n\r\n")
+        answer = await client.answer()
+    assert (answer.status, answer.all("Location")) == (303, ["/login?by=page&next=/shop/users%3Fa%3D%FF"])
 
 
 async def test_after_a_refused_post_the_login_leads_to_the_page_before(gateways: Gateways) -> None:

@@ -58,6 +58,8 @@ PROMETHEUS_3 = (
             TEXT_4,
         ),
         (";;=,,;q", TEXT_4),
+        ("application/openmetrics-text" + ";a=b" * 7 + ";version=0.0.1", OPEN_0),
+        ("application/openmetrics-text" + ";a=b" * 8 + ";version=0.0.1", OPEN_1),
         ("text/plain;version=0.0.4\\r\\nX-Evil: 1", TEXT_4),
     ],
 )

@@ -301,6 +301,11 @@ def test_an_answer_whose_connection_has_too_many_members_is_refused() -> None:
             [("Cache-Control", 'public, ext="a, no-store, b"')],
             [("Cache-Control", 'private, ext="a, no-store, b"')],
         ),
+        (
+            [("Cache-Control", "a" + ",a" * 50), ("Cache-Control", "a" + ",a" * 49)],
+            [("Cache-Control", "private" + ", a" * 101)],
+        ),
+        ([("Cache-Control", "a" + ",a" * 50), ("Cache-Control", "," * 50)], [("Cache-Control", "no-store")]),
     ],
 )
 def test_an_answer_of_the_gateway_is_kept_from_shared_caches_like_one_of_a_service(

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gateway.proxy.websocket_frames import Closing, FrameReader, close_frame
+from gateway.proxy.websocket_frames import FRAMES_PER_TURN, Closing, FrameReader, close_frame
 
 REASON = "the session in the waiting room is over"
 
@@ -22,6 +22,8 @@ def frame(size: int, *, masked: bool = False, opcode: int = 0x82) -> bytes:
     return head + (b"\x01\x02\x03\x04" if masked else b"") + b"\x81" * size
 
 
+MANY = 1 << 30
+"""More frames than there are in these tests."""
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 70_000)
 
 
@@ -30,11 +32,11 @@ SIZES = (0, 1, 125, 126, 127, 65535, 65536, 70_000)
 def test_a_frame_of_any_length_ends_where_it_ends(size: int, masked: bool) -> None:
     data = frame(size, masked=masked)
     reader = FrameReader()
-    assert reader.feed(data[:-1]) == len(data) - 1
+    assert reader.feed(data[:-1], MANY) == len(data) - 1
     assert not reader.between_frames
-    assert reader.feed(data[-1:]) == 1
+    assert reader.feed(data[-1:], MANY) == 1
     assert reader.between_frames
-    assert reader.feed(data + data[:1], one=True) == len(data)
+    assert reader.feed(data + data[:1], 1) == len(data)
     assert reader.between_frames
 
 
@@ -49,7 +51,7 @@ def test_the_ends_are_found_wherever_the_reads_end(seed: int) -> None:
     data, reader, at = b"".join(frames), FrameReader(), 0
     while at < total:
         size = chance.choice((1, 2, 3, 7, 1000, 70_000))
-        assert reader.feed(data[at : at + size]) == len(data[at : at + size])
+        assert reader.feed(data[at : at + size], MANY) == len(data[at : at + size])
         at = min(at + size, total)
         assert reader.between_frames == (at in ends)
 
@@ -64,22 +66,47 @@ def test_the_closing_frame_has_code_and_reason_and_is_covered_for_a_service() ->
     assert len(close_frame(1008, "x" * 1000, masked=False)) == 2 + 125
 
 
+def test_many_small_frames_are_read_in_several_turns() -> None:
+    closing, data = Closing(masked=False), frame(0) * (2 * FRAMES_PER_TURN) + frame(5)[:3]
+    turns = []
+    left = data
+    while left:
+        passed, left = closing.passed_on(left)
+        turns.append(passed)
+    assert b"".join(turns) == data
+    assert [len(each) for each in turns] == [2 * FRAMES_PER_TURN, 2 * FRAMES_PER_TURN, 3]
+    assert closing.close(1008, REASON) == b""
+
+
+def test_the_last_bytes_are_passed_on_whatever_their_frames_are() -> None:
+    data = frame(0) * (3 * FRAMES_PER_TURN)
+    assert Closing(masked=False).last(data) == data
+
+
+def test_behind_the_closing_frame_no_last_bytes_are_passed_on() -> None:
+    closing = Closing(masked=False)
+    assert closing.passed_on(frame(10)[:5]) == (frame(10)[:5], b"")
+    closing.close(1008, REASON)
+    assert closing.last(frame(10)[5:] + frame(3)) == frame(10)[5:] + close_frame(1008, REASON, masked=False)
+    assert closing.last(frame(3)) == b""
+
+
 def test_between_frames_it_comes_at_once_and_nothing_after_it() -> None:
     closing = Closing(masked=False)
-    assert closing.passed_on(frame(10)) == frame(10)
+    assert closing.passed_on(frame(10)) == (frame(10), b"")
     assert closing.close(1008, REASON) == close_frame(1008, REASON, masked=False)
     assert closing.closed
-    assert closing.passed_on(frame(10)) == b""
+    assert closing.passed_on(frame(10)) == (b"", b"")
     assert closing.close(1008, REASON) == b""
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 9, 5000])
 def test_within_a_frame_it_waits_for_the_end_of_that_frame_only(cut: int) -> None:
     data, closing = frame(70_000), Closing(masked=False)
-    assert closing.passed_on(data[:cut]) == data[:cut]
+    assert closing.passed_on(data[:cut]) == (data[:cut], b"")
     assert closing.close(1008, REASON) == b""
-    assert closing.passed_on(data[cut : cut + 100]) == data[cut : cut + 100]
+    assert closing.passed_on(data[cut : cut + 100]) == (data[cut : cut + 100], b"")
     assert not closing.closed
     rest = data[cut + 100 :]
-    assert closing.passed_on(rest + frame(5)) == rest + close_frame(1008, REASON, masked=False)
-    assert closing.passed_on(frame(5)) == b""
+    assert closing.passed_on(rest + frame(5)) == (rest + close_frame(1008, REASON, masked=False), b"")
+    assert closing.passed_on(frame(5)) == (b"", b"")

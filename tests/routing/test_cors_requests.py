@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routing.cors import CorsRequest, allows_credentials, evaluate_cors, is_same_origin, parse_cors
+from gateway.routing.cors import (
+    MAX_REQUESTED_HEADERS,
+    CorsRequest,
+    allows_credentials,
+    evaluate_cors,
+    is_same_origin,
+    parse_cors,
+)
 
 RULE = parse_cors(
     {
@@ -44,6 +51,11 @@ def test_a_private_network_is_opened_to_preflights_that_ask_for_it(origins: dict
 
 def preflight(method: str = "GET", headers: str = "", *origins: str) -> CorsRequest:
     return CorsRequest("OPTIONS", origins or ("https://shop.test",), False, method, headers)
+
+
+def test_a_preflight_may_ask_for_so_many_headers_and_no_more() -> None:
+    for count, allowed in ((MAX_REQUESTED_HEADERS, True), (MAX_REQUESTED_HEADERS + 1, False)):
+        assert evaluate_cors(ANYBODY, preflight(headers=",".join(["a"] * count))).allowed is allowed
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,12 @@ def test_an_empty_member_of_a_header_is_none(values: list[str], anything: bool, 
     assert not _matches({"name": "Header", "args": {"header": "X-A", "regexp": "()"}}, *headers)
 
 
+@pytest.mark.parametrize("value", ['"' + "\\a" * 2001 + '"', '"' + "\\," * 1001 + '"', '"",' * 2001])
+def test_a_quoted_header_that_takes_long_to_read_is_refused(value: str) -> None:
+    with pytest.raises(BadRequest):
+        _matches("Header=X-A, .*", ("X-A", value))
+
+
 @pytest.mark.parametrize(
     ("value", "regexp", "matches"),
     [
@@ -128,6 +134,7 @@ def test_an_empty_member_of_a_header_is_none(values: list[str], anything: bool, 
         ('"a\\"b"', 'a"b', True),
         ('"a', '"a', True),
         ('x"a,b"y', 'x"a', True),
+        ('"' + "\\a" * 2000 + '"', "a+", True),
     ],
 )
 def test_a_header_is_compared_member_by_member(value: str, regexp: str, matches: bool) -> None:

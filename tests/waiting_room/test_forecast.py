@@ -81,7 +81,16 @@ def test_nothing_is_foretold_from_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("off", 0), ("5/s", 5), ("120/m", 2), ("3600/h", 1), ("x", None), ("5/d", None), ("٣/s", None)],
+    [
+        ("off", 0),
+        ("5/s", 5),
+        ("120/m", 2),
+        ("3600/h", 1),
+        ("x", None),
+        ("5/d", None),
+        ("٣/s", None),
+        ("9" * 5000 + "/s", None),
+    ],
 )
 def test_a_rate_is_read_as_the_setting_has_it(text: str, found: float | None) -> None:
     assert per_second(text) == found
