@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.errors import UpstreamBusy
+from gateway.fair_places import FairPlaces
+from gateway.proxy.websocket import TunnelPlace
 from gateway.resilience.services import ServicePolicy
 
 _RETRY_SECONDS: Final = 1.0
@@ -16,26 +18,39 @@ _RETRY_SECONDS: Final = 1.0
 
 class ServiceSlots:
     """The slots of one service: ``most`` requests at a time, and ``most_waiting`` that wait, first come first
-    served."""
+    served.
+
+    A WebSocket holds its slot for as long as its client likes. So if all slots are taken, a request ends the newest
+    WebSocket of the client with the most, unless its own client has as many.
+    """
 
     def __init__(self, most: int, most_waiting: int) -> None:
         self.most = most
         self.most_waiting = most_waiting
         self.taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._websockets: FairPlaces[TunnelPlace] = FairPlaces(most)
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
         return len(self._waiting)
 
-    async def acquire(self, seconds: float) -> None:
-        """Takes a slot; ``release`` must follow. Raises UpstreamBusy if too many wait, or if there is none within
-        ``seconds``."""
-        if self.taken < self.most:
+    async def acquire(self, seconds: float, client: str = "", websocket: TunnelPlace | None = None) -> None:
+        """Takes a slot; ``release`` must follow. ``client``: whom the slot counts for; ``websocket``: its place, if it
+        is one. Raises UpstreamBusy if too many wait, or if there is none within ``seconds``."""
+        if self.taken >= self.most:
+            await self._wait(seconds, client)
+        else:
             self.taken += 1
-            return
-        if len(self._waiting) >= self.most_waiting:
+        if websocket is not None:
+            self._websockets.take(client, websocket)
+
+    async def _wait(self, seconds: float, client: str) -> None:
+        displaced = self._websockets.displace(client)
+        if displaced is not None:
+            displaced.give_up()
+        elif len(self._waiting) >= self.most_waiting:
             raise UpstreamBusy(_RETRY_SECONDS)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
@@ -53,8 +68,10 @@ class ServiceSlots:
                 raise UpstreamBusy(_RETRY_SECONDS) from None
             raise
 
-    def release(self) -> None:
-        """Gives the slot to the next request that waits, or back."""
+    def release(self, websocket: TunnelPlace | None = None) -> None:
+        """Gives the slot to the next request that waits, or back. ``websocket``: as for ``acquire``."""
+        if websocket is not None:
+            self._websockets.leave(websocket)
         while self._waiting:
             turn = self._waiting.popleft()
             # One that gave up may not have been taken out of the line yet.
