@@ -31,6 +31,10 @@ class FairPlaces(Generic[Holder]):
     def __iter__(self) -> Iterator[Holder]:
         return iter(self._owners)
 
+    def count(self, owner: str) -> int:
+        """How many places the owner has."""
+        return len(self._holders.get(owner, ()))
+
     def take(self, owner: str, holder: Holder) -> tuple[bool, Holder | None]:
         """Gives ``owner`` a place for ``holder``, who has none. Returns whether there was one for it, and the holder
         who has lost its place for that, if any: the newest one of the owner with the most.

@@ -248,8 +248,9 @@ class Forwarder:
         # A call that has its connection began before the service had a limit.
         limited = isinstance(plan.base, str) and connection is None
         slots = self._slots.get(str(plan.base)) if limited else None
+        client = network_of(plan.client) if slots is not None else ""
         if slots is not None:
-            await slots.acquire(plan.connect_timeout)
+            await slots.acquire(plan.connect_timeout, client)
         try:
             if plan.breaker is not None:
                 plan = plan._replace(calls=CallUnderWay(plan.calls))
@@ -260,7 +261,7 @@ class Forwarder:
             response = await self._pass_on(request, plan, send, body, connection, message)
         finally:
             if slots is not None:
-                slots.release()
+                slots.release(client)
         # The service is free by now, however slowly the client reads.
         await wait_for_reader(request, response)
         return response

@@ -105,3 +105,50 @@ async def test_a_call_that_has_its_connection_needs_no_slot_of_a_limit_that_came
         got = await forwarder.complete(request, plan, AsyncMock(return_value=answer), NO_BODY, connection)
         assert got is answer
         assert forwarder._slots["s"].taken == 1
+
+
+async def test_a_client_who_fills_the_line_leaves_places_to_others() -> None:
+    slots = ServiceSlots(1, 4)
+    await slots.acquire(10, "greedy")
+    greedy = [asyncio.create_task(slots.acquire(10, "greedy")) for _ in range(4)]
+    await _turn()
+    with pytest.raises(UpstreamBusy):
+        await slots.acquire(10, "greedy")
+    others = [asyncio.create_task(slots.acquire(10, name)) for name in ("a", "b")]
+    await _turn()
+    assert slots.waiting == 4
+    # The newest ones have left their places.
+    assert [task.done() for task in greedy] == [False, False, True, True]
+    for task in greedy[2:]:
+        with pytest.raises(UpstreamBusy):
+            await task
+    # One after the other, though the two of the greedy one came first.
+    for task, before in ((greedy[0], "greedy"), (others[0], "greedy"), (others[1], "a"), (greedy[1], "b")):
+        assert not task.done()
+        slots.release(before)
+        await _turn()
+        assert task.done()
+    slots.release("greedy")
+    assert (slots.taken, slots.waiting, slots.taken_by, slots._last) == (0, 0, {}, {})
+
+
+async def test_a_free_slot_goes_to_the_client_who_has_the_fewest() -> None:
+    slots = ServiceSlots(3, 10)
+    for _ in range(3):
+        await slots.acquire(10, "greedy")
+    waiting = [asyncio.create_task(slots.acquire(10, name)) for name in ("greedy", "greedy", "a", "b")]
+    await _turn()
+    slots.release("greedy")
+    await _turn()
+    assert [task.done() for task in waiting] == [False, False, True, False]
+    slots.release("greedy")
+    await _turn()
+    assert [task.done() for task in waiting] == [False, False, True, True]
+    slots.release("greedy")
+    await _turn()
+    assert [task.done() for task in waiting] == [True, False, True, True]
+    waiting[1].cancel()
+    await _turn()
+    for client in ("a", "b", "greedy"):
+        slots.release(client)
+    assert (slots.taken, slots.waiting, slots.taken_by, slots._last) == (0, 0, {}, {})
