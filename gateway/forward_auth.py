@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
+from multidict import istr
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.forwarding import headers_of_caller
@@ -33,10 +34,12 @@ from gateway.middleware.authentication import counts_token, identify_visitor
 from gateway.middleware.cors import RequestOrigins, apply_cors
 from gateway.middleware.gate import check_gate
 from gateway.middleware.resolve import RESOLVER, Resolver
+from gateway.observability.metrics import METHODS
+from gateway.observability.tracing import TRACE_ID
 from gateway.query import values_of
 from gateway.routing.path import Target
 from gateway.server.head import RequestHead
-from gateway.server.whole_response import WholeResponse
+from gateway.server.whole_response import SERVER_NAME, PlainAnswer, WholeResponse
 from gateway.settings.model import Settings
 
 AUTHORIZE: Final = f"{QUEUE}/authorize"
@@ -44,12 +47,18 @@ EXT: Final = f"{AUTHORIZE}/ext"
 STATUS: Final = "X-Queue-Status"
 """The true status of a refusal that is answered with another one."""
 
-_FAMILIES: Final = (("X-Forwarded-Method", "X-Forwarded-Uri"), ("X-Original-Method", "X-Original-URI"))
+_FAMILIES: Final = (
+    (istr("X-Forwarded-Method"), istr("X-Forwarded-Uri")),
+    (istr("X-Original-Method"), istr("X-Original-URI")),
+)
 """Method and address of the described call: as Traefik and Caddy name them, and as NGINX's users do."""
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,63}")
 _UNSUPPORTED: Final = frozenset({"CONNECT", "PRI"})
 _OWN_ADDRESS: Final = re.compile(r"/(?![/\\])[!-~]*")
+_OWN_FIELDS: Final = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"))
 _OWN_HEADERS: Final = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+_TRACE_ID: Final = TRACE_ID.encode()
+_SERVER: Final = (b"Server", SERVER_NAME.encode())
 _CODES: Final = ("", "nginx", "page")
 _PASSED_BY_NGINX: Final = frozenset({401, 403})
 
@@ -124,6 +133,25 @@ class AuthorizationCheck:
             headers[name.decode()] = value.decode("utf-8", "surrogateescape")
         return WholeResponse(b"\n", status=200, headers=headers)
 
+    def plain_admission(self, settings: Settings) -> PlainAnswer | None:
+        """``admission`` with the headers that ``add_common_headers`` adds, if these are the usual ones; else None."""
+        context, call = self._context, self.call
+        if (
+            self._codes == "page"
+            or context.security is not None
+            or context.cors_headers
+            or context.limit_headers
+            or context.visitor_cookie is not None
+            or context.queue_pass is not None
+        ):
+            return None
+        of_caller = headers_of_caller(call.method, context, call.raw_path, settings)
+        for _, value in of_caller:
+            if not value.isascii():
+                return None
+        trace = _TRACE_ID, context.trace_id.encode()
+        return PlainAnswer(b"\n", (*_OWN_FIELDS, *of_caller, trace, _SERVER))
+
     def refusal(self, error: GatewayError) -> WholeResponse:
         """The answer to ``error``, as the asking proxy understands it."""
         context = self._context
@@ -171,20 +199,24 @@ def _codes(target: Target | None) -> str:
 
 def _described(request: RequestHead) -> DescribedCall:
     headers = request.headers
-    families = [family for family in _FAMILIES if family[0] in headers or family[1] in headers]
-    if len(families) != 1:
+    (of_method, of_address), (other_method, other_address) = _FAMILIES
+    forwarded = of_method in headers or of_address in headers
+    original = other_method in headers or other_address in headers
+    if forwarded == original:
         raise BadRequest(
             "method and address of the call must come in X-Forwarded-Method and X-Forwarded-Uri, or in "
             "X-Original-Method and X-Original-URI"
         )
-    method, address = (_once(headers, name) for name in families[0])
-    if _METHOD.fullmatch(method) is None or method in _UNSUPPORTED:
-        raise BadRequest(f"{families[0][0]} is no method")
+    if original:
+        of_method, of_address = other_method, other_address
+    method, address = _once(headers, of_method), _once(headers, of_address)
+    if method not in METHODS and (_METHOD.fullmatch(method) is None or method in _UNSUPPORTED):
+        raise BadRequest(f"{of_method} is no method")
     return DescribedCall(request, method, address)
 
 
 def _once(headers: Headers, name: str) -> str:
-    values = list(headers.getall(name, ()))
+    values = headers.getall(name, ())
     if len(values) != 1 or not values[0]:
         raise BadRequest(f"{name} must be given exactly once")
     return values[0]

@@ -47,6 +47,7 @@ def account(
             label=call.label,
             method=method,
             status=status,
+            began=call.began,
             seconds=seconds,
             code=call.outcome,
         )

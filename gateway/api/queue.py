@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
+from multidict import istr
 
 from gateway.api.endpoints import Endpoint
 from gateway.api.envelope import state_response, success
@@ -66,6 +67,7 @@ FULL_RETRY_SECONDS = (5.0, 15.0)
 """Memory and places become free as users leave, or when an operator adds some. Each caller gets a random time from this
 range."""
 
+_SEC_PURPOSE: Final = istr("Sec-Purpose")
 _LINEUPS: Final = frozenset({"lineup", "arrive"})
 """The questions that give a place."""
 
@@ -113,7 +115,7 @@ def caller(context: RequestContext) -> str:
 
 def is_prefetch(headers: Headers) -> bool:
     """Whether a browser loads a page in advance, which its user may never open."""
-    values = headers.getall("Sec-Purpose", ())
+    values = headers.getall(_SEC_PURPOSE, ())
     return bool(values) and any("prefetch" in value.lower() for value in values)
 
 
@@ -214,6 +216,8 @@ def lineup_terms(
     question: Question, context: RequestContext, room: str, table: RouteTable, invitations: Invitations
 ) -> tuple[Invitation | None, str]:
     """With which invitation, and in which lane, the caller is to line up."""
+    if question not in _LINEUPS:
+        return None, DEFAULT_LANE
     invitation = invitation_of(question, context, room, table, invitations)
     return invitation, lane_of_caller(question, context, room, table)
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.auth.visitors import visitor_key
 from gateway.context import CHALLENGES, CONFIGURATION, RequestContext
 from gateway.errors import GatewayError, QueueUnavailable, TooManyPlaces
-from gateway.proxy.uploads import network_of
+from gateway.proxy.uploads import network_of, site_of
 from gateway.waiting_room.room import Room
 from gateway.waiting_room.state import Reserved
 
@@ -84,6 +84,7 @@ async def challenge_visitor(app: web.Application, context: RequestContext, room:
         context.visitor,
         context.client,
         client=network_of(context.client),
+        site=site_of(context.client),
         seconds=limits.challenge.timeout,
         fail_open=limits.challenge.fail_open,
     )

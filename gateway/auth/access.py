@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from multidict import istr
+
 from gateway.auth.cookies import cookie_values
 from gateway.auth.csrf import NO_ORIGINS, Headers, Origins, check_csrf
 from gateway.auth.tokens import Principal, TokenVerifier
@@ -20,6 +22,7 @@ STREAM_CALL: Final = ("GET", QUEUE_PATH + "/stream")
 LEAVE_CALL: Final = ("POST", QUEUE_PATH + "/leave")
 TOKEN_PARAMETER: Final = "access_token"  # noqa: S105
 
+_AUTHORIZATION: Final = istr("Authorization")
 _COOKIE_CALLS: Final = frozenset({STATUS_CALL, STREAM_CALL, LEAVE_CALL})
 _MAX_QUERY_FIELDS: Final = 100
 
@@ -84,7 +87,7 @@ def find_credential(
     (``cookie_everywhere``) on every call. Raises ``TokenInvalid`` if one source holds several tokens, because the
     service might use another one than the gateway does. Raises ``BadRequest`` if the query is needed and malformed.
     """
-    authorization = headers.getall("Authorization", ())
+    authorization = headers.getall(_AUTHORIZATION, ())
     if authorization:
         token = bearer(authorization)
         if token is not None:
@@ -169,7 +172,7 @@ class _Call(NamedTuple):
             return True
         if isinstance(found, Credential):
             return found.source is not TokenSource.COOKIE
-        return bool(self.headers.getall("Authorization", ()))
+        return bool(self.headers.getall(_AUTHORIZATION, ()))
 
 
 class Authenticator:
@@ -199,7 +202,7 @@ class Authenticator:
     def from_cache(self, headers: Headers) -> Principal | None:
         """The caller, if ``Authorization`` holds a token that was verified before. Nearly every request does. If this
         returns ``None``, call ``identify``."""
-        values = headers.getall("Authorization", ())
+        values = headers.getall(_AUTHORIZATION, ())
         # If there are several values, ``identify`` raises the error.
         token = bearer(values) if len(values) == 1 else None
         principal = self._verifier.cached(token) if token is not None else None

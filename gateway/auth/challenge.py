@@ -23,6 +23,8 @@ MAX_WAITING: Final = 256
 """Questions to one service that wait for their turn, at most."""
 MAX_WAITING_OF_CLIENT: Final = 32
 """The same for one client: a visitor who is refused may ask again at once, and would leave no turn to others."""
+MAX_WAITING_OF_SITE: Final = 64
+"""The same for a whole /48 of IPv6, which providers give to one customer: it holds 65,536 networks of /64."""
 MAX_WAIT_SECONDS: Final = 2.0
 """How long one waits for its turn. With the longest time for an answer, 5 s, that is less than the 10 s for which
 ``reserve.lua`` keeps the place, and than the 8 s that the shipped proxies wait for an answer."""
@@ -35,26 +37,34 @@ class Turns:
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._waiting = 0
         self.waiting: Counter[str] = Counter()
-        """How many wait, by client; clients of whom none waits are left out."""
+        """How many wait, by client and by site; those of whom none waits are left out."""
 
-    async def take(self, client: str) -> bool:
+    async def take(self, client: str, site: str = "") -> bool:
         """Waits until one question less is under way. Returns whether this one may be asked: it may not if that takes
-        too long, or if too many wait already. ``give_back`` must follow if it may."""
+        too long, or if too many wait already. ``give_back`` must follow if it may. ``site``: to whom the client belongs
+        together with others; "": to no one."""
         if self._free.locked() and (
-            self.waiting[client] >= MAX_WAITING_OF_CLIENT or self.waiting.total() >= MAX_WAITING
+            self.waiting[client] >= MAX_WAITING_OF_CLIENT
+            or (site and self.waiting[site] >= MAX_WAITING_OF_SITE)
+            or self._waiting >= MAX_WAITING
         ):
             return False
-        self.waiting[client] += 1
+        self._waiting += 1
+        counted = (client, site) if site else (client,)
+        self.waiting.update(counted)
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):
                 await self._free.acquire()
         except TimeoutError:
             return False
         finally:
-            self.waiting[client] -= 1
-            if not self.waiting[client]:
-                del self.waiting[client]
+            self._waiting -= 1
+            for each in counted:
+                self.waiting[each] -= 1
+                if not self.waiting[each]:
+                    del self.waiting[each]
         return True
 
     def give_back(self) -> None:
@@ -98,19 +108,20 @@ class Challenges:
         address: str,
         *,
         client: str,
+        site: str = "",
         seconds: float,
         fail_open: bool,
     ) -> None:
-        """Asks whether ``visitor`` at ``address`` may have a place in ``room``. ``client``: whose questions count
-        together. ``seconds``: for the whole question, from its turn on. Raises ChallengeRequired if the answer is not
-        2xx. Without an answer raises QueueUnavailable, unless ``fail_open``. Raises QueueUnavailable in any case if too
-        many questions wait for their turn: otherwise many lineups at a time would pass a service that refuses all of
-        them."""
+        """Asks whether ``visitor`` at ``address`` may have a place in ``room``. ``client`` and ``site``: whose
+        questions count together. ``seconds``: for the whole question, from its turn on. Raises ChallengeRequired if the
+        answer is not 2xx. Without an answer raises QueueUnavailable, unless ``fail_open``. Raises QueueUnavailable in
+        any case if too many questions wait for their turn: otherwise many lineups at a time would pass a service that
+        refuses all of them."""
         question = {"room": room, "visitor": visitor, "address": address}
         turns = self._turns.get(url)
         if turns is None:
             turns = self._turns[url] = Turns()
-        if not await turns.take(client):
+        if not await turns.take(client, site):
             self._on_answer(room, "busy")
             raise QueueUnavailable("too many questions wait for the challenge's service", BUSY_RETRY_SECONDS)
         try:

@@ -7,12 +7,11 @@ servlet default) decode again: ``new String(id.getBytes(ISO_8859_1), UTF_8)``.
 
 from __future__ import annotations
 
-import hmac
 import string
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Final
 
+from gateway.auth.mac import hmac_sha256
 from gateway.auth.tokens import Principal
 
 RawHeader = tuple[bytes, bytes]
@@ -143,7 +142,7 @@ def signature(
     text = f"{t}\n{method}\n{target}\n{user}\n{user_type}"
     if visitor is not None:
         text = f"{text}\n{visitor}"
-    return hmac.digest(secret.encode(), text.encode("utf-8", "surrogateescape"), sha256).hex()
+    return hmac_sha256(secret.encode(), text.encode("utf-8", "surrogateescape")).hex()
 
 
 def signature_header(

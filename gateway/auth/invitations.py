@@ -12,10 +12,10 @@ import hmac
 import secrets
 import struct
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Final, NamedTuple
 
 from gateway.auth.encoding import decode_base64url
+from gateway.auth.mac import hmac_sha256
 
 MAX_USES: Final = 1_000_000
 _ID_BYTES: Final = 12
@@ -86,4 +86,4 @@ class Invitations:
 def _mac(secret: bytes, fields: bytes, room: str, user: str | None) -> bytes:
     # The fields have a fixed length, and the name of a room has no NUL: no two invitations have the same signed text.
     text = _DOMAIN + fields + room.encode() + b"\0" + (user or "").encode("utf-8", "surrogateescape")
-    return hmac.digest(secret, text, sha256)
+    return hmac_sha256(secret, text)

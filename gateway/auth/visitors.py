@@ -15,11 +15,11 @@ import re
 import secrets as random
 import time
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
 from gateway.auth.cookies import cookie_values
 from gateway.auth.csrf import Headers, Origins
+from gateway.auth.mac import hmac_sha256
 
 Identity = Literal["token", "visitor", "either"]
 """Who may have a place in a room: users with a token, visitors, or both."""
@@ -181,4 +181,4 @@ def base64url(data: bytes) -> str:
 
 def _signature(secret: bytes, visitor: str, issued: str, secure: bool) -> str:
     text = f"{SECURE_COOKIE if secure else PLAIN_COOKIE}\n{visitor}\n{issued}"
-    return base64url(hmac.digest(secret, text.encode(), sha256))
+    return base64url(hmac_sha256(secret, text.encode()))

@@ -58,7 +58,7 @@ from gateway.resilience.retry import Retries
 from gateway.routing.table import RouteMatch
 from gateway.server.head import ParsedHead
 from gateway.server.interfaces import FastConnection
-from gateway.server.whole_response import SERVER_NAME, WholeResponse
+from gateway.server.whole_response import SERVER_NAME, PlainAnswer, WholeResponse
 from gateway.waiting_room.batch import Outcome
 from gateway.waiting_room.state import State
 
@@ -290,8 +290,10 @@ class PlainCall:
 
     def _forward(self) -> None:
         """Forwards the request, within the limits of its route. A call that is only described goes on elsewhere."""
-        if self._authorization_check is not None:
-            self._write(self._authorization_check.admission(self._resources.configuration.settings))
+        check = self._authorization_check
+        if check is not None:
+            settings = self._resources.configuration.settings
+            self._write(check.plain_admission(settings) or check.admission(settings))
             return
         match = self._context.match
         assert match is not None  # noqa: S101 - see ``_is_plain``
@@ -522,14 +524,15 @@ class PlainCall:
         note_failure(self._resources.rooms, self._context, error)
         self._write(refusal_response(self._head, self._context, error))
 
-    def _write(self, answer: WholeResponse) -> None:
+    def _write(self, answer: WholeResponse | PlainAnswer) -> None:
         """Writes one of the gateway's own answers."""
         transport, method = self._connection.transport, self._head.method
-        add_common_headers(answer, self._context)
+        if isinstance(answer, WholeResponse):
+            add_common_headers(answer, self._context)
+            answer.headers.setdefault("Server", SERVER_NAME)
         if transport is None or transport.is_closing():
             self._finish(CLIENT_GONE, 0, ABORTED, keep_alive=False)
             return
-        answer.headers.setdefault("Server", SERVER_NAME)
         keep_alive = answer.keep_alive is None and self._may_stay_open()
         bodiless = method == hdrs.METH_HEAD
         data = answer.serialized(keep_alive=keep_alive, bodiless=bodiless)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.api.i18n import choose_locale
@@ -70,13 +70,13 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
     """The context of a request that has just arrived: its trace, language and client."""
     headers, settings = request.headers, configuration.settings
     locale: str = settings.forced_locale or settings.default_locale
-    accept_language = headers.get("Accept-Language")
+    accept_language = headers.get(hdrs.ACCEPT_LANGUAGE)
     if settings.forced_locale is None and accept_language:
         locale = choose_locale(accept_language, settings.default_locale)
     peer = request.remote or ""
     context = RequestContext(observers.tracer.begin(headers), locale, peer)
     if settings.pass_:
-        context.cookies = headers.getall("Cookie", ())
+        context.cookies = headers.getall(hdrs.COOKIE, ())
     if settings.forced_locale is None and accept_language:
         # Shared, because each stream keeps it.
         context.languages = _shared(accept_language[:_MAX_LANGUAGES_LENGTH])
@@ -87,7 +87,7 @@ def new_context(request: RequestHead, configuration: Configuration, observers: O
             request.raw_headers,
             peer=peer,
             scheme=request.scheme,
-            host=headers.get("Host", ""),
+            host=headers.get(hdrs.HOST, ""),
             trusted=configuration.trusted,
         )
         context.client = context.origin.address

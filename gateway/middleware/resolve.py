@@ -77,7 +77,7 @@ class Resolver:
         fault = getattr(request, "fault", None)
         if fault is not None:
             raise BadRequest(fault)
-        hosts = request.headers.getall("Host", ())
+        hosts = request.headers.getall(hdrs.HOST, ())
         if len(hosts) != 1 and (hosts or request.version >= HttpVersion11):
             raise BadRequest("there must be exactly one Host")
         call = request.method, request.raw_path

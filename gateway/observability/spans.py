@@ -5,12 +5,12 @@ Nothing is recorded for requests that are not sampled.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.observability.metrics import METHODS
+from gateway.observability.span_clock import SpanClock
 from gateway.observability.tracing import TraceContext, begin
 
 Kind = Literal["SERVER", "CLIENT", "INTERNAL"]
@@ -59,9 +59,13 @@ class Tracer:
     still made, and sent to services, but nothing is recorded.
     """
 
-    def __init__(self, exporter: Exporter | None = None, probability: float = 0.1) -> None:
+    def __init__(
+        self, exporter: Exporter | None = None, probability: float = 0.1, clock: SpanClock | None = None
+    ) -> None:
         self._exporter = exporter
         self._probability = probability
+        self.clock: Final = clock or SpanClock()
+        """That of all spans, so that none of them begins before its parent."""
 
     def sample(self, probability: float) -> None:
         """Samples this share of the traces that begin here from now on."""
@@ -92,10 +96,19 @@ class Tracer:
         _current.set(None)
 
     def leave(
-        self, trace: TraceContext, *, label: str, method: str, status: int, seconds: float, code: str
+        self,
+        trace: TraceContext,
+        *,
+        label: str,
+        method: str,
+        status: int,
+        began: float,
+        seconds: float,
+        code: str,
     ) -> None:
         """The request of the matching ``enter`` has been answered. ``label``: a route's id, or the name of one of the
-        gateway's own calls; ``code``: that of the error answered, if there was one."""
+        gateway's own calls; ``began``: a reading of ``perf_counter``; ``code``: that of the error answered, if there
+        was one."""
         _current.set(None)
         method = known(method)
         tags: dict[str, str | int | float] = {
@@ -108,9 +121,8 @@ class Tracer:
         error = (code or str(status)) if status >= 500 else ""
         if error:
             tags["error.type"] = error
-        self.note(
-            Span(trace, "SERVER", f"{method} {label}", time.time() - seconds, seconds, tags, error=error)
-        )
+        name = f"{method} {label}"
+        self.note(Span(trace, "SERVER", name, self.clock.epoch(began), seconds, tags, error=error))
 
     # -- Redis ----------------------------------------------------------------------------------------
 
@@ -129,7 +141,7 @@ class Tracer:
             "queue.script": script,
             "queue.batch.size": size,
         }
-        began = time.time() - seconds
+        began = self._ago(seconds)
         error = "QUEUE_UNAVAILABLE" if failed else ""
         if error:
             tags["error.type"] = error
@@ -143,8 +155,12 @@ class Tracer:
     def admitted(self, lineup: TraceContext, room: str, seconds: float) -> None:
         """A user was admitted after ``seconds`` in line. ``lineup``: the request that put the user there."""
         tags: dict[str, str | int | float] = {"queue.room": room, "queue.wait_seconds": round(seconds, 3)}
-        began = time.time() - seconds
+        began = self._ago(seconds)
         self.note(Span(lineup.child(), "INTERNAL", "queue.admission", began, seconds, tags))
+
+    def _ago(self, seconds: float) -> float:
+        """The moment so many seconds ago, in epoch seconds."""
+        return self.clock.epoch(self.clock.now() - seconds)
 
     def note(self, span: Span) -> None:
         """Passes a finished span of a sampled trace to the exporter."""
@@ -197,7 +213,8 @@ class TracedCalls:
         """A call to this instance begins; a call that is still under way counts as failed."""
         self.failed("UPSTREAM_UNREACHABLE")
         call = self._trace.child()
-        self._open = call, Remote(self._service or base.host, base.host, base.port), time.time()
+        remote = Remote(self._service or base.host, base.host, base.port)
+        self._open = call, remote, self._tracer.clock.now()
         self._moments = ()
         self._status = 0
         self._headers[:] = [
@@ -206,7 +223,8 @@ class TracedCalls:
 
     def answered(self, status: int) -> None:
         """The head of the answer has arrived."""
-        self._moments = (("response head", time.time()),)
+        clock = self._tracer.clock
+        self._moments = (("response head", clock.epoch(clock.now())),)
         self._status = status
 
     def failed(self, code: str) -> None:
@@ -237,8 +255,10 @@ class TracedCalls:
         if error:
             tags["error.type"] = error
         name = f"{self._method} {self._route}"
-        seconds = max(0.0, time.time() - began)
-        self._tracer.note(Span(call, "CLIENT", name, began, seconds, tags, remote, error, self._moments))
+        clock = self._tracer.clock
+        seconds = clock.now() - began
+        at = clock.epoch(began)
+        self._tracer.note(Span(call, "CLIENT", name, at, seconds, tags, remote, error, self._moments))
 
 
 MAX_WAITING: Final = 4096
@@ -285,7 +305,7 @@ class Admissions:
         self._waiting.pop((room, user), None)
         if len(self._waiting) >= self._max_waiting:
             del self._waiting[next(iter(self._waiting))]
-        self._waiting[room, user] = _Lineup(ticket, trace, time.monotonic())
+        self._waiting[room, user] = _Lineup(ticket, trace, self._tracer.clock.now())
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Ends the waits that these events end, by admission or otherwise. An event of an older ticket is ignored: that
@@ -301,4 +321,5 @@ class Admissions:
                 continue
             del self._waiting[event.room, event.user]
             if event.kind == "ADMITTED" and event.ticket == lineup.ticket:
-                self._tracer.admitted(lineup.trace, event.room, time.monotonic() - lineup.since)
+                seconds = self._tracer.clock.now() - lineup.since
+                self._tracer.admitted(lineup.trace, event.room, seconds)

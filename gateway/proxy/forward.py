@@ -37,7 +37,7 @@ from gateway.proxy.response import (
     wait_for_reader,
 )
 from gateway.proxy.slots import ServiceSlots, slots_of
-from gateway.proxy.uploads import Uploads, network_of
+from gateway.proxy.uploads import Uploads, network_of, site_of
 from gateway.proxy.upstream import UpstreamBase
 from gateway.proxy.websocket import UPGRADE, Tunnels
 from gateway.resilience.breaker import BreakerPolicy, Result
@@ -128,7 +128,8 @@ class Forwarder:
     async def _forward_websocket(
         self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody | None
     ) -> ForwardedResponse | BufferedResponse:
-        async with self._tunnels.place(request, network_of(plan.client)):
+        # A client with a /48 of IPv6 has 65,536 networks, and would take a place for each.
+        async with self._tunnels.place(request, site_of(plan.client) or network_of(plan.client)):
             return await self._forward(request, plan, send, body)
 
     async def _forward(

@@ -14,19 +14,24 @@ is read is limited, because clients write the left part of all these headers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 Network = IPv4Network | IPv6Network
 RawHeaders = Iterable[tuple[bytes, bytes]]
+Report = tuple[tuple[str, bytes], ...]
+"""The lines that name an origin, in their order: the field that each is, and its value."""
 
 WHOLE_CHAIN: Final = "chain"
 ALL_FIELDS: Final = frozenset({"forwarded", "for", "host", "port", "proto", "prefix", WHOLE_CHAIN})
 """What services can be told: headers by their last word, and whether ``X-Forwarded-For`` has every address."""
 
 _ADDRESS_CACHE_SIZE = 4096
+_ORIGIN_CACHE_SIZE = 1024
+# Longer reports are read anew each time, so that clients can't fill the cache with long texts.
+_MAX_CACHED_REPORT_BYTES = 256
 # From the right. No real chain of proxies is longer, and a client can't cause more work.
 _MAX_HOPS = 16
 # Also limited: characters of all lines of ``Forwarded`` together, and of one address.
@@ -64,6 +69,7 @@ class TrustedProxies:
         self._extra_trust = trusts
         self._any = bool(self._networks) or trusts is not None
         self._trusts = lru_cache(maxsize=_ADDRESS_CACHE_SIZE)(self._look_up)
+        self._origins = lru_cache(maxsize=_ORIGIN_CACHE_SIZE)(self._read_origin)
 
     def __contains__(self, address: str) -> bool:
         return self._any and self._trusts(address)
@@ -75,6 +81,30 @@ class TrustedProxies:
         return any(parsed in network for network in self._networks) or (
             self._extra_trust is not None and self._extra_trust(str(parsed))
         )
+
+    def origin_by(self, report: Report, peer: str, scheme: str, host: str) -> Origin:
+        """What the trusted ``peer`` reports of a request's origin. Equal reports have equal origins, so the usual ones
+        are read once."""
+        length = len(host)
+        for _, value in report:
+            length += len(value)
+        read = self._origins if length <= _MAX_CACHED_REPORT_BYTES else self._read_origin
+        return read(report, peer, scheme, host)
+
+    def _read_origin(self, report: Report, peer: str, scheme: str, host: str) -> Origin:
+        reported = _read_report(report)
+        claims = reported["for"]
+        chain = [_canonical_address(peer)]
+        while claims and chain[-1] in self:
+            chain.append(_address(claims.pop()))
+        hops = len(chain) - 1
+        scheme = _vouched_value(reported["proto"], hops, scheme).lower()
+        asked = _vouched_value(reported["host"], hops, host)
+        port = _vouched_value(reported["port"], hops, "")
+        asked = asked if _HOST.fullmatch(asked) else host
+        direct = direct_origin(chain[-1], _SCHEMES.get(scheme, "http"), asked)
+        chain.reverse()
+        return direct._replace(chain=tuple(chain), port=port if _is_port(port) else direct.port)
 
 
 class Origin(NamedTuple):
@@ -95,21 +125,8 @@ def origin(raw_headers: RawHeaders, *, peer: str, scheme: str, host: str, truste
     """Determines where a request came from. ``scheme`` and ``host`` are those of the connection to the gateway."""
     if peer not in trusted:
         return direct_origin(peer, scheme, host)
-    lines = _forwarding_lines(raw_headers)
-    if not lines:
-        return direct_origin(peer, scheme, host)
-    reported = _read_forwarding_headers(lines)
-    claims = reported["for"]
-    chain = [_canonical_address(peer)]
-    while claims and chain[-1] in trusted:
-        chain.append(_address(claims.pop()))
-    hops = len(chain) - 1
-    scheme = _vouched_value(reported["proto"], hops, scheme).lower()
-    asked = _vouched_value(reported["host"], hops, host)
-    port = _vouched_value(reported["port"], hops, "")
-    direct = direct_origin(chain[-1], _SCHEMES.get(scheme, "http"), asked if _HOST.fullmatch(asked) else host)
-    chain.reverse()
-    return direct._replace(chain=tuple(chain), port=port if _is_port(port) else direct.port)
+    report = _report_in(raw_headers)
+    return trusted.origin_by(report, peer, scheme, host) if report else direct_origin(peer, scheme, host)
 
 
 @lru_cache(maxsize=1024)
@@ -151,18 +168,21 @@ def direct_origin(address: str, scheme: str, host: str) -> Origin:
     return Origin(address, scheme, host, port, (address,))
 
 
-def _forwarding_lines(raw_headers: RawHeaders) -> dict[str, list[bytes]]:
-    """The lines that name an origin, by the field that each is."""
-    lines: dict[str, list[bytes]] = {}
+def _report_in(raw_headers: RawHeaders) -> Report:
+    field_of = _FIELD_OF_HEADER.get
+    found = []
     for name, value in raw_headers:
-        field = _FIELD_OF_HEADER.get(name.lower())
+        field = field_of(name.lower())
         if field is not None:
-            lines.setdefault(field, []).append(value)
-    return lines
+            found.append((field, value))
+    return tuple(found)
 
 
-def _read_forwarding_headers(lines: Mapping[str, list[bytes]]) -> dict[str, list[str]]:
+def _read_report(report: Report) -> dict[str, list[str]]:
     """What the trusted peer says, per fact, nearest hop last."""
+    lines: dict[str, list[bytes]] = {}
+    for field, value in report:
+        lines.setdefault(field, []).append(value)
     reported = {
         field: _members(lines[field])[0] if field in lines else [] for field in ("proto", "host", "port")
     }

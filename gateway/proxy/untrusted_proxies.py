@@ -48,6 +48,8 @@ class UntrustedProxies:
 
     def check(self, peer: str, headers: Mapping[str, str], trusted: TrustedProxies) -> None:
         """Checks one request: the address it came from, and its headers."""
+        if peer in trusted:
+            return
         network = private_network(peer)
         if network is None:
             return
@@ -55,8 +57,6 @@ class UntrustedProxies:
             if name in headers:
                 break
         else:
-            return
-        if peer in trusted:
             return
         sent = [name for name in FORWARDING_HEADERS if name in headers]
         self.active = False

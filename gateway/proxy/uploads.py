@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Final
 
 from aiohttp import web
@@ -211,3 +211,11 @@ def network_of(client: str) -> str:
     except ValueError:
         return client
     return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
+
+
+def site_of(client: str) -> str:
+    """The /48 of an IPv6 address, which providers give to one customer; empty for other addresses."""
+    try:
+        return str(IPv6Network((network_of(client), 48), strict=False))
+    except ValueError:
+        return ""

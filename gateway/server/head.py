@@ -43,6 +43,9 @@ class ParsedHead:
 
     __slots__ = ("headers", "keep_alive", "method", "raw_headers", "raw_path", "remote", "scheme", "version")
 
+    fault: Final = None
+    """It could be read: see ``UnreadableHead``."""
+
     def __init__(self, message: RawRequestMessage, remote: str | None, scheme: str) -> None:
         self.method = message.method
         self.raw_path = message.path

@@ -92,6 +92,34 @@ def head_of(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
     return "\r\n".join((*lines, "\r\n")).encode("utf-8", "surrogateescape")
 
 
+class PlainAnswer:
+    """A ``WholeResponse`` with status 200 on HTTP/1.1 whose fields are ASCII and known at once: for the fast path, that
+    writes answers itself. Without aiohttp's response and its headers, an answer takes less than half of the time."""
+
+    __slots__ = ("_fields", "whole_body")
+
+    status: Final = 200
+    keep_alive: Final = None
+
+    def __init__(self, body: bytes, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        self._fields = fields
+        self.whole_body = body
+
+    def serialized(self, *, keep_alive: bool, bodiless: bool = False) -> bytes:
+        """As ``WholeResponse.serialized``. Raises ValueError if a header contains a line break or the like."""
+        body = self.whole_body
+        lines = [b"HTTP/1.1 200 OK", *map(b": ".join, self._fields)]
+        lines.append(b"Content-Length: %d" % len(body))
+        lines.append(b"Date: %b" % rfc822_formatted_time().encode())
+        if not keep_alive:
+            lines.append(b"Connection: close")
+        head = b"\r\n".join(lines)
+        # No controls but the line breaks between the lines.
+        if not head.isascii() or len(head.translate(None, _CONTROLS)) != len(head) - 2 * (len(lines) - 1):
+            raise ValueError("a header holds a line break")
+        return head + b"\r\n\r\n" + (b"" if bodiless else body)
+
+
 class JsonResponse(WholeResponse):
     """An answer whose ``body`` is JSON in UTF-8. ``headers`` are added to ``JSON_HEADERS``."""
 

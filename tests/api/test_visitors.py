@@ -15,7 +15,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.auth import challenge
-from gateway.context import OBSERVERS, ROOMS
+from gateway.context import CHALLENGES, OBSERVERS, ROOMS
 from gateway.errors import QueueUnavailable
 from gateway.routing.spec.value_types import CHALLENGE_TIMEOUT
 from gateway.waiting_room.keys import RoomKeys
@@ -249,6 +249,26 @@ async def test_one_client_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch
         turns.give_back()
         assert await task
     assert not turns.waiting
+
+
+async def test_a_site_with_many_networks_leaves_turns_to_others(gateways: Gateways) -> None:
+    async with doorman(0) as man:
+        gateway = await gateways.start(challenged(man, ", timeout: 5s"), trusted_proxies="127.0.0.1")
+        neighbours = [await arrived(gateway, f"2001:db8:1:{number}::1") for number in range(4)]
+        other = await arrived(gateway, "2001:db8:2::1")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(challenge, "MAX_CONNECTIONS", 1)
+            patched.setattr(challenge, "MAX_WAITING_OF_SITE", 2)
+            asked = [asyncio.create_task(neighbours[number]("POST", LINEUP)) for number in range(3)]
+            [turns] = await eventually(lambda: list(gateway.app[CHALLENGES]._turns.values()))
+            await eventually(lambda: turns.waiting["2001:db8:1::/48"] == 2)
+            refused = await neighbours[3]("POST", LINEUP)
+            assert (refused.status, refused.code) == (503, "QUEUE_UNAVAILABLE")
+            asked.append(asyncio.create_task(other("POST", LINEUP)))
+            await eventually(lambda: turns.waiting["2001:db8:2::/48"] == 1)
+            man.released.set()
+            assert {(await each).status for each in asked} == {200}
+        assert not turns.waiting
 
 
 async def test_a_service_that_hangs_holds_up_no_question_to_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -41,6 +42,14 @@ async def test_with_an_endpoint_sampled_requests_arrive_there() -> None:
         async with tracing(collector.url, None, NAME, 1.0, counts) as tracer:
             trace = tracer.begin({})
             assert tracer.enter(trace)
-            tracer.leave(trace, label="seats", method="GET", status=200, seconds=0.1, code="")
+            tracer.leave(
+                trace,
+                label="seats",
+                method="GET",
+                status=200,
+                began=time.perf_counter(),
+                seconds=0.1,
+                code="",
+            )
         assert [one["id"] for one in collector.spans] == [trace.span_id]
     assert counts == {("zipkin", "sent"): 1}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from gateway.observability.spans import Remote, Tracer
+from gateway.observability.span_clock import SpanClock
+from gateway.observability.spans import Remote, TracedCalls, Tracer
 from gateway.observability.tracing import TraceContext
+from gateway.proxy.upstream import UpstreamBase
 from tests.observability.rig import SAMPLED, UNSAMPLED, Kept, S, T
 
 
@@ -44,7 +47,15 @@ def test_a_request_is_one_span_of_fixed_words(
     tracer: Tracer,
 ) -> None:
     assert tracer.enter(SAMPLED)
-    tracer.leave(SAMPLED, label="seats", method=method, status=status, seconds=0.25, code=code)
+    tracer.leave(
+        SAMPLED,
+        label="seats",
+        method=method,
+        status=status,
+        began=time.perf_counter(),
+        seconds=0.25,
+        code=code,
+    )
     [span] = kept
     assert (span.context, span.kind, span.name, span.error) == (SAMPLED, "SERVER", name, error)
     assert span.seconds == 0.25
@@ -67,7 +78,9 @@ async def test_a_task_works_for_its_own_request_until_that_is_answered(tracer: T
         tracer.enter(trace)
         await asyncio.sleep(0)
         during = tracer.caller()
-        tracer.leave(trace, label="x", method="GET", status=200, seconds=0.0, code="")
+        tracer.leave(
+            trace, label="x", method="GET", status=200, began=time.perf_counter(), seconds=0.0, code=""
+        )
         return during, tracer.caller()
 
     traces = [TraceContext(T, f"{n:016x}", None, True) for n in range(1, 4)]
@@ -98,3 +111,27 @@ def test_an_admission_reaches_back_to_the_lineup(kept: Kept, tracer: Tracer) -> 
     assert (span.name, span.kind, span.seconds) == ("queue.admission", "INTERNAL", 12.5)
     assert (span.context.trace_id, span.context.parent_id) == (T, S)
     assert span.tags == {"queue.room": "default", "queue.wait_seconds": 12.5}
+
+
+@pytest.mark.parametrize("grain", [0.0, 1 / 64])
+def test_no_span_begins_before_that_of_its_request_or_ends_after_it(kept: Kept, grain: float) -> None:
+    # A wall clock that moves on 64 times a second, as some do.
+    tracer = Tracer(kept, 1.0, SpanClock(lambda: time.time() // grain * grain if grain else time.time()))
+    until = time.perf_counter() + 0.1
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        tracer.on_batch("default", "gate", [SAMPLED], 1, time.perf_counter() - began, failed=False)
+        calls = TracedCalls(tracer, SAMPLED, method="GET", route="seats", service="", headers=[])
+        calls.begin(UpstreamBase("http", "10.0.0.1", 80))
+        calls.answered(200)
+        calls.done(True)
+        seconds = time.perf_counter() - began
+        tracer.leave(SAMPLED, label="x", method="GET", status=200, began=began, seconds=seconds, code="")
+        redis, call, server = kept
+        [(_, head)] = call.moments
+        # What a float of this size can tell apart.
+        least = 1e-6
+        assert server.began <= redis.began <= call.began <= head <= call.began + call.seconds + least
+        for child in (redis, call):
+            assert child.began + child.seconds <= server.began + server.seconds + least
+        kept.clear()

@@ -95,6 +95,7 @@ async def test_a_trace_shows_which_call_waited_for_which(gateways: Gateways, col
     [told] = sent_to_service(gateways, "traceparent")
     assert told == f"00-{T}-{call['id']}-01"
     assert server["duration"] >= call["duration"]
+    assert server["timestamp"] <= redis["timestamp"] <= call["timestamp"]
 
 
 async def test_an_admission_is_part_of_the_trace_of_the_lineup(

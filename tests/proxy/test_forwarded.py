@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.proxy import forwarded
 from gateway.proxy.forwarded import TrustedProxies, forwarded_headers, origin
 
 TRUSTED = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
@@ -288,3 +289,51 @@ def test_each_element_of_forwarded_speaks_of_its_own_hop_only(
 )
 def test_an_ipv4_network_written_as_ipv6_means_the_same(network: str, address: str, trusted: bool) -> None:
     assert (address in TrustedProxies([ip_network(network)])) is trusted
+
+
+def test_only_what_all_of_it_says_again_is_known_from_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    trusted = TrustedProxies([ip_network("10.0.0.0/8")])
+    reads, read = [], forwarded._read_report
+
+    def counted(report: forwarded.Report) -> dict[str, list[str]]:
+        reads.append(report)
+        return read(report)
+
+    monkeypatch.setattr(forwarded, "_read_report", counted)
+    lines = [(b"X-Forwarded-For", b"1.2.3.4"), (b"x-forwarded-for", b"10.9.9.9"), (b"X-Forwarded-Host", b"a")]
+    usual = {"peer": "10.0.0.1", "scheme": "http", "host": "gw.test"}
+
+    def of(raw: list[tuple[bytes, bytes]], **changed: str) -> forwarded.Origin:
+        return origin(raw, trusted=trusted, **(usual | changed))
+
+    assert of(lines) == of([(b"Accept", b"*/*"), *lines]) == of(lines)
+    assert len(reads) == 1
+    others = [
+        of(lines[:2]),
+        of([lines[1], lines[0], lines[2]]),
+        of([lines[0], lines[2], (b"X-Forwarded-Port", b"81")]),
+        of([(b"X-Real-IP", b"1.2.3.5")]),
+        of([(b"X-Forwarded-Proto", b"https"), *lines]),
+        of(lines, peer="10.0.0.2"),
+        of(lines, host="other.test"),
+        of([lines[0]], scheme="https"),
+        of([lines[0]]),
+    ]
+    assert len(reads) == 10
+    # The other host counts only where none is reported.
+    assert len({of(lines), *others}) == 9
+    assert of(lines, peer="11.0.0.1").address == "11.0.0.1"
+    assert len(reads) == 10
+    # Another trust is another cache.
+    assert origin(lines, trusted=TrustedProxies([ip_network("10.0.0.1")]), **usual).address == "10.9.9.9"
+
+
+def test_a_long_report_is_read_anew() -> None:
+    trusted = TrustedProxies([ip_network("10.0.0.0/8")])
+    said = b"6.6.6.6, " * 40 + b"1.2.3.4"
+    for _ in range(2):
+        found = origin(
+            [(b"X-Forwarded-For", said)], peer="10.0.0.1", scheme="http", host="a", trusted=trusted
+        )
+        assert found.address == "1.2.3.4"
+    assert trusted._origins.cache_info().currsize == 0

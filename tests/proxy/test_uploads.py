@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import Overloaded, RequestTimeout, TooManySlowUploads
 from gateway.proxy import uploads as uploading
-from gateway.proxy.uploads import UploadLimits, Uploads
+from gateway.proxy.uploads import UploadLimits, Uploads, site_of
 from tests.proxy.rig import Gateway, gateway_to, keeping
 from tests.support.raw_http import OK, SECONDS, Client, Peer, Upstream, raw_upstream, request
 
@@ -295,3 +295,20 @@ async def test_whatever_ends_a_slow_upload_nothing_of_it_stays_counted(soon: Non
             client.reset()
         await until(uploads, client=0, service=0)
         assert (uploads.by_client, uploads.by_service) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("client", "site"),
+    [
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("2001:db8:1:ffff::", "2001:db8:1::/48"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("::ffff:192.0.2.1", ""),
+        ("192.0.2.1", ""),
+        ("unknown", ""),
+        ("a:b", ""),
+        ("", ""),
+    ],
+)
+def test_a_site_is_what_a_provider_gives_to_one_customer(client: str, site: str) -> None:
+    assert site_of(client) == site

@@ -492,9 +492,10 @@ async def test_one_client_does_not_keep_the_others_out(start: Start, chat: Chat)
         async def connect(address: str) -> aiohttp.ClientWebSocketResponse:
             return await stack.enter_async_context(connected(gateway, "/chat/echo", headers=at(address)))
 
-        # Two addresses of one /64 are one client.
+        # Two networks of one /48 are one client.
         many = [
-            await connect(address) for address in ("2001:db8::1", "2001:db8::2", "2001:db8::1", "2001:db8::2")
+            await connect(address)
+            for address in ("2001:db8::1", "2001:db8:0:2::1", "2001:db8::1", "2001:db8:0:2::1")
         ]
         others = [await connect("192.0.2.1"), await connect("192.0.2.1")]
         for ended in many[2:]:

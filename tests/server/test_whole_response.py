@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from gateway.server import whole_response
 from gateway.server.listener import Server
-from gateway.server.whole_response import JsonResponse
+from gateway.server.whole_response import JsonResponse, PlainAnswer, WholeResponse
 from tests.support.listening import listening
 
 REQUESTS = 400
@@ -73,3 +74,26 @@ async def test_it_is_framed_as_the_client_can_read_it(
             assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("bodiless", [True, False])
+def test_a_plain_answer_is_the_same_as_a_whole_response(
+    monkeypatch: pytest.MonkeyPatch, keep_alive: bool, bodiless: bool
+) -> None:
+    monkeypatch.setattr(whole_response, "rfc822_formatted_time", lambda: "Thu, 01 Jan 2026 00:00:00 GMT")
+    fields = {"Content-Type": "text/plain", "X-A": "a b", "X-Empty": ""}
+    raw = [(name.encode(), value.encode()) for name, value in fields.items()]
+    plain = PlainAnswer(b"body\n", raw).serialized(keep_alive=keep_alive, bodiless=bodiless)
+    assert plain == WholeResponse(b"body\n", headers=fields).serialized(
+        keep_alive=keep_alive, bodiless=bodiless
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [b"a\r\nX-B: c", b"a\nb", b"a\r", b"\0", b"\x7f", b"\x0b", "\u2028".encode(), b"\x85"]
+)
+def test_a_plain_answer_takes_no_value_that_a_reader_may_take_for_two_lines(value: bytes) -> None:
+    for field in ((b"X-A", value), (b"X-A" + value, b"b")):
+        with pytest.raises(ValueError, match="line break"):
+            PlainAnswer(b"\n", [field]).serialized(keep_alive=True)
