@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.errors import UpstreamBusy
 from gateway.fair_places import FairPlaces
+from gateway.proxy.websocket import TunnelPlace
 from gateway.resilience.services import ServicePolicy
 
 _RETRY_SECONDS: Final = 1.0
@@ -22,6 +23,9 @@ class ServiceSlots:
     A free slot goes to the client who has the fewest; of those who have equally many, to the one who got none for the
     longest time. If as many requests wait as may, clients share the places evenly: see ``FairPlaces``. So no client
     keeps the others from the service.
+
+    A WebSocket holds its slot for as long as its client likes. So if all slots are taken, a request ends the newest
+    WebSocket of the client with the most, unless its own client has as many.
     """
 
     def __init__(self, most: int, most_waiting: int) -> None:
@@ -36,27 +40,33 @@ class ServiceSlots:
         self._given = 0
         self._last: dict[str, int] = {}
         """The number of the last slot that each client got by waiting, of those who have one or wait."""
+        self._websockets: FairPlaces[TunnelPlace] = FairPlaces(most)
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
         return len(self._waiting)
 
-    async def acquire(self, seconds: float, client: str = "") -> None:
-        """Takes a slot for ``client``; ``release`` must follow. Raises UpstreamBusy if too many wait, if there is none
-        within ``seconds``, or if another client needs the place to wait in."""
-        if self.taken < self.most:
+    async def acquire(self, seconds: float, client: str = "", websocket: TunnelPlace | None = None) -> None:
+        """Takes a slot; ``release`` must follow. ``client``: whom the slot counts for; ``websocket``: its place, if it
+        is one. Raises UpstreamBusy if too many wait, if there is none within ``seconds``, or if another client needs
+        the place to wait in."""
+        if self.taken >= self.most:
+            await self._wait(seconds, client)
+        else:
             self.taken += 1
             self.taken_by[client] += 1
-            return
+        if websocket is not None:
+            self._websockets.take(client, websocket)
+
+    async def _wait(self, seconds: float, client: str) -> None:
         turn: Turn = asyncio.get_running_loop().create_future()
-        placed, displaced = self._places.take(client, turn)
-        if not placed:
-            raise UpstreamBusy(_RETRY_SECONDS)
-        if displaced is not None:
-            self._leave(displaced)
-            if not displaced.done():
-                displaced.set_exception(UpstreamBusy(_RETRY_SECONDS))
+        ended = self._websockets.displace(client)
+        if ended is not None:
+            # A slot comes for it, so it needs no place.
+            ended.give_up()
+        else:
+            self._take_place(client, turn)
         self._waiting[turn] = client
         try:
             async with asyncio.timeout(seconds):
@@ -70,14 +80,30 @@ class ServiceSlots:
                 raise UpstreamBusy(_RETRY_SECONDS) from None
             raise
 
+    def _take_place(self, client: str, turn: Turn) -> None:
+        placed, displaced = self._places.take(client, turn)
+        if not placed:
+            raise UpstreamBusy(_RETRY_SECONDS)
+        if displaced is not None:
+            self._leave(displaced)
+            if not displaced.done():
+                displaced.set_exception(UpstreamBusy(_RETRY_SECONDS))
+
     def _leave(self, turn: Turn) -> None:
         client = self._waiting.pop(turn, None)
         self._places.leave(turn)
-        if client is not None and client not in self.taken_by and not self._places.count(client):
+        if client is not None:
+            self._forget(client)
+
+    def _forget(self, client: str) -> None:
+        """Drops what is remembered of a client who has nothing here any more."""
+        if client not in self.taken_by and client not in self._waiting.values():
             self._last.pop(client, None)
 
-    def release(self, client: str = "") -> None:
-        """Gives the slot that ``client`` has to the next request that waits, or back."""
+    def release(self, client: str = "", websocket: TunnelPlace | None = None) -> None:
+        """Gives the slot to the next request that waits, or back. The rest is as for ``acquire``."""
+        if websocket is not None:
+            self._websockets.leave(websocket)
         self.taken_by[client] -= 1
         if not self.taken_by[client]:
             del self.taken_by[client]
@@ -93,8 +119,7 @@ class ServiceSlots:
                 break
         else:
             self.taken -= 1
-        if client not in self.taken_by and not self._places.count(client):
-            self._last.pop(client, None)
+        self._forget(client)
 
     def _rank(self, waiting: tuple[Turn, str]) -> tuple[int, int]:
         client = waiting[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 from unittest.mock import AsyncMock
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.response import BufferedResponse
 from gateway.proxy.slots import ServiceSlots, slots_of
-from gateway.proxy.websocket import Tunnels
+from gateway.proxy.websocket import TunnelPlace, Tunnels
 from gateway.resilience.services import ServicePolicy
 from tests.support.raw_http import OK, answering, raw_upstream
 
@@ -54,6 +55,40 @@ async def test_a_wait_is_bounded() -> None:
     with pytest.raises(UpstreamBusy):
         await slots.acquire(0.01)
     assert (slots.taken, slots.waiting) == (1, 0)
+
+
+class Websocket:
+    """The place of a WebSocket that gives its slot back soon after it is told to."""
+
+    def __init__(self, slots: ServiceSlots) -> None:
+        self.slots = slots
+        self.ended = False
+
+    def give_up(self) -> None:
+        self.ended = True
+        asyncio.get_running_loop().call_soon(self.slots.release, cast(TunnelPlace, self))
+
+
+@pytest.mark.parametrize("most_waiting", [0, 5])
+async def test_one_clients_websockets_leave_slots_to_others(most_waiting: int) -> None:
+    slots = ServiceSlots(4, most_waiting)
+    sockets = [Websocket(slots) for _ in range(4)]
+    for socket in sockets:
+        await slots.acquire(10, "many", cast(TunnelPlace, socket))
+    await slots.acquire(0.01, "other")
+    one = Websocket(slots)
+    await slots.acquire(0.01, "other", cast(TunnelPlace, one))
+    assert [socket.ended for socket in sockets] == [False, False, True, True]
+    # Two and one: neither client ends a WebSocket of the other one.
+    for client in ("many", "other"):
+        with pytest.raises(UpstreamBusy):
+            await slots.acquire(0.01, client)
+    await slots.acquire(0.01, "third")
+    assert [socket.ended for socket in sockets] == [False, True, True, True]
+    # No client has more than one.
+    with pytest.raises(UpstreamBusy):
+        await slots.acquire(0.01, "fourth")
+    assert (slots.taken, slots.waiting, one.ended) == (4, 0, False)
 
 
 async def test_a_client_that_leaves_gives_its_turn_on() -> None:
