@@ -60,23 +60,24 @@ async def test_a_wait_is_bounded() -> None:
 class Websocket:
     """The place of a WebSocket that gives its slot back soon after it is told to."""
 
-    def __init__(self, slots: ServiceSlots) -> None:
+    def __init__(self, slots: ServiceSlots, client: str) -> None:
         self.slots = slots
+        self.client = client
         self.ended = False
 
     def give_up(self) -> None:
         self.ended = True
-        asyncio.get_running_loop().call_soon(self.slots.release, cast(TunnelPlace, self))
+        asyncio.get_running_loop().call_soon(self.slots.release, self.client, cast(TunnelPlace, self))
 
 
 @pytest.mark.parametrize("most_waiting", [0, 5])
 async def test_one_clients_websockets_leave_slots_to_others(most_waiting: int) -> None:
     slots = ServiceSlots(4, most_waiting)
-    sockets = [Websocket(slots) for _ in range(4)]
+    sockets = [Websocket(slots, "many") for _ in range(4)]
     for socket in sockets:
         await slots.acquire(10, "many", cast(TunnelPlace, socket))
     await slots.acquire(0.01, "other")
-    one = Websocket(slots)
+    one = Websocket(slots, "other")
     await slots.acquire(0.01, "other", cast(TunnelPlace, one))
     assert [socket.ended for socket in sockets] == [False, False, True, True]
     # Two and one: neither client ends a WebSocket of the other one.
@@ -89,6 +90,7 @@ async def test_one_clients_websockets_leave_slots_to_others(most_waiting: int) -
     with pytest.raises(UpstreamBusy):
         await slots.acquire(0.01, "fourth")
     assert (slots.taken, slots.waiting, one.ended) == (4, 0, False)
+    assert slots.taken_by == {"many": 1, "other": 2, "third": 1}
 
 
 async def test_a_client_that_leaves_gives_its_turn_on() -> None:
