@@ -32,6 +32,7 @@ from tests.support.pages import names, rows
 from tests.support.waiting import eventually
 
 CHART = DEPLOY / "helm"
+HTTP_ROUTE = Path(__file__).with_name("http_route.schema.json")
 OBJECTS = manifests((PLAIN / "gateway.yaml").read_text())
 OWN = {"SERVER_PORT", "MANAGEMENT_SERVER_PORT", "ROUTES_FILE", "SHUTDOWN_GRACE_SECONDS"}
 WITH_PASSWORDS = {
@@ -59,11 +60,20 @@ ingress:
   annotations: {example.com/c: d}
   hosts: [tickets.example.com, www.tickets.example.com]
   tls: [{hosts: [tickets.example.com], secretName: certificate}]
+httpRoute:
+  enabled: true
+  annotations: {example.com/g: h}
+  parentRefs:
+    - {group: gateway.networking.k8s.io, kind: Gateway, name: public, namespace: infra, sectionName: https, port: 443}
+    - {name: inside}
+  hostnames: [tickets.example.com, "*.tickets.example.com"]
+  timeouts: {request: 1h30m, backendRequest: 1h}
 autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 30, cpu: 0, streams: 12k}
 podDisruptionBudget: {maxUnavailable: 25%%}
 networkPolicy:
   clients: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}]
   monitoring: []
+  dns: {ports: [53, 5353]}
   redis: {ports: [6379, 26379], to: [{ipBlock: {cidr: 10.0.0.0/24}}]}
   services: [{namespaceSelector: {}}]
   egress: []
@@ -110,6 +120,10 @@ def valid(manifest: Manifest) -> None:
     validate = pytest.importorskip("kubernetes_validate")
     if manifest["kind"] == "ServiceMonitor":
         return
+    if manifest["kind"] == "HTTPRoute":
+        # The Gateway API is no part of Kubernetes: its own schema.
+        validate.utils.jsonschema.validate(manifest, json.loads(HTTP_ROUTE.read_text()))
+        return
     oldest = re.search(r"\d+\.\d+", yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"])
     assert oldest
     for version in (oldest[0], validate.utils.latest_version()):
@@ -151,7 +165,9 @@ def test_kubernetes_takes_what_other_values_make(render: Render, values: str) ->
 def test_names_that_yaml_takes_for_something_else_stay_names(render: Render, name: str) -> None:
     values = (
         f'{{secretName: "{name}", routesConfigMap: "{name}", priorityClassName: "{name}", '
-        f'ingress: {{enabled: true, className: "{name}", hosts: [a.example]}}, serviceMonitor: {{enabled: true, '
+        f'ingress: {{enabled: true, className: "{name}", hosts: [a.example]}}, '
+        f'httpRoute: {{enabled: true, parentRefs: [{{name: "{name}", sectionName: "{name}"}}]}}, '
+        "serviceMonitor: {enabled: true, "
         "token: true}}"
     )
     for given in ("", values):
@@ -219,6 +235,11 @@ def test_the_kustomization_of_the_docs_changes_image_settings_and_routes(tmp_pat
         "autoscaling: {minReplicas: 1}",
         "autoscaling: {cpu: 0, streams: 0}",
         "ingress: {enabled: true}",
+        "httpRoute: {enabled: true}",
+        "httpRoute: {parentRefs: [{namespace: infra}]}",
+        "httpRoute: {hostnames: [https://a.example]}",
+        "httpRoute: {timeouts: {request: 5}}",
+        "networkPolicy: {dns: {ports: []}}",
         "image: {digest: latest}",
         "drain: {endpointsSeconds: null}",
         "networkPolicy: {redis: {ports: []}}",
@@ -253,7 +274,8 @@ def test_every_value_has_a_place_in_the_schema_and_the_other_way_round() -> None
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert set(values) | {"global"} == set(schema["properties"])
-    for name in ("image", "drain", "service", "ingress", "autoscaling", "networkPolicy", "serviceMonitor"):
+    named = "image drain service ingress httpRoute autoscaling networkPolicy serviceMonitor"
+    for name in named.split():
         assert set(values[name]) == set(schema["properties"][name]["properties"]), name
 
 
@@ -408,7 +430,42 @@ def test_the_network_policy_opens_the_ports_that_the_gateway_needs(render: Rende
     assert [rule["from"][0]["namespaceSelector"] for rule in other["ingress"]] == [
         {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}
     ]
-    assert {port["port"] for rule in other["egress"] for port in rule.get("ports", ())} == {53, 6379, 26379}
+    opened = {(port["protocol"], port["port"]) for rule in other["egress"] for port in rule.get("ports", ())}
+    names = {(protocol, port) for protocol in ("UDP", "TCP") for port in (53, 5353)}
+    assert opened == names | {("TCP", 6379), ("TCP", 26379)}
+    openshift = render("networkPolicy: {dns: {ports: [5353]}}")
+    assert only(openshift, "NetworkPolicy")["spec"]["egress"][0] == {
+        "ports": [{"protocol": protocol, "port": 5353} for protocol in ("UDP", "TCP")]
+    }
+
+
+def test_a_route_of_the_gateway_api_leads_to_the_service_without_a_limit_of_time(render: Render) -> None:
+    assert "HTTPRoute" not in {kind for kind, _ in OBJECTS}
+    values = "{httpRoute: {enabled: true, parentRefs: [{name: public}]}, service: {port: 8000}}"
+    objects = render(values, "shop")
+    spec = only(objects, "HTTPRoute")["spec"]
+    (rule,) = spec["rules"]
+    (backend,) = rule["backendRefs"]
+    ports = objects["Service", backend["name"]]["spec"]["ports"]
+    assert [(port["port"], port["targetPort"]) for port in ports] == [(backend["port"], "http")]
+    # Streams are requests that last. No host: all of the listener's.
+    assert rule["timeouts"] == {"request": "0s"}
+    assert set(spec) == {"parentRefs", "rules"}
+    older = values.replace("parentRefs", "timeouts: {request: null}, parentRefs")
+    assert "timeouts" not in only(render(older), "HTTPRoute")["spec"]["rules"][0]
+
+
+def test_a_fault_in_a_route_of_the_gateway_api_is_found(render: Render) -> None:
+    validate = pytest.importorskip("kubernetes_validate")
+    route = only(render(EVERYTHING), "HTTPRoute")
+    for change in (
+        {"hostname": "a.example"},
+        {"hostnames": ["a_b.example"]},
+        {"parentRefs": [{"namespace": "infra"}]},
+        {"rules": [{"timeouts": {"request": "5"}}]},
+    ):
+        with pytest.raises(validate.utils.jsonschema.ValidationError):
+            valid(route | {"spec": route["spec"] | change})
 
 
 def test_redis_lets_the_gateways_in(render: Render) -> None:
