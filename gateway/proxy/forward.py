@@ -39,7 +39,7 @@ from gateway.proxy.response import (
 from gateway.proxy.slots import ServiceSlots, slots_of
 from gateway.proxy.uploads import Uploads, sharer_of
 from gateway.proxy.upstream import UpstreamBase
-from gateway.proxy.websocket import TUNNEL_PLACE, UPGRADE, TunnelPlace, Tunnels
+from gateway.proxy.websocket import TUNNEL_PLACE, UPGRADE, Tunnels
 from gateway.resilience.breaker import BreakerPolicy, Result
 from gateway.resilience.failures import Failure, failure_of
 from gateway.resilience.retry import NO_RETRY_OBSERVER, Retries, RetryBudget, RetryObserver
@@ -248,10 +248,11 @@ class Forwarder:
         # A call that has its connection began before the service had a limit.
         limited = isinstance(plan.base, str) and connection is None
         slots = self._slots.get(str(plan.base)) if limited else None
-        websocket: TunnelPlace | None = None
+        client, websocket = "", None
         if slots is not None:
+            client = sharer_of(plan.client)
             websocket = request[TUNNEL_PLACE] if plan.websocket is not None else None
-            await slots.acquire(plan.connect_timeout, sharer_of(plan.client), websocket)
+            await slots.acquire(plan.connect_timeout, client, websocket)
         try:
             if plan.breaker is not None:
                 plan = plan._replace(calls=CallUnderWay(plan.calls))
@@ -262,7 +263,7 @@ class Forwarder:
             response = await self._pass_on(request, plan, send, body, connection, message)
         finally:
             if slots is not None:
-                slots.release(websocket)
+                slots.release(client, websocket)
         # The service is free by now, however slowly the client reads.
         await wait_for_reader(request, response)
         return response

@@ -60,23 +60,24 @@ async def test_a_wait_is_bounded() -> None:
 class Websocket:
     """The place of a WebSocket that gives its slot back soon after it is told to."""
 
-    def __init__(self, slots: ServiceSlots) -> None:
+    def __init__(self, slots: ServiceSlots, client: str) -> None:
         self.slots = slots
+        self.client = client
         self.ended = False
 
     def give_up(self) -> None:
         self.ended = True
-        asyncio.get_running_loop().call_soon(self.slots.release, cast(TunnelPlace, self))
+        asyncio.get_running_loop().call_soon(self.slots.release, self.client, cast(TunnelPlace, self))
 
 
 @pytest.mark.parametrize("most_waiting", [0, 5])
 async def test_one_clients_websockets_leave_slots_to_others(most_waiting: int) -> None:
     slots = ServiceSlots(4, most_waiting)
-    sockets = [Websocket(slots) for _ in range(4)]
+    sockets = [Websocket(slots, "many") for _ in range(4)]
     for socket in sockets:
         await slots.acquire(10, "many", cast(TunnelPlace, socket))
     await slots.acquire(0.01, "other")
-    one = Websocket(slots)
+    one = Websocket(slots, "other")
     await slots.acquire(0.01, "other", cast(TunnelPlace, one))
     assert [socket.ended for socket in sockets] == [False, False, True, True]
     # Two and one: neither client ends a WebSocket of the other one.
@@ -89,6 +90,7 @@ async def test_one_clients_websockets_leave_slots_to_others(most_waiting: int) -
     with pytest.raises(UpstreamBusy):
         await slots.acquire(0.01, "fourth")
     assert (slots.taken, slots.waiting, one.ended) == (4, 0, False)
+    assert slots.taken_by == {"many": 1, "other": 2, "third": 1}
 
 
 async def test_a_client_that_leaves_gives_its_turn_on() -> None:
@@ -164,3 +166,50 @@ async def test_a_service_and_the_instance_may_both_end_one_handshake(iterations:
     # No place is lost.
     async with tunnels.place(requests[0], "many"), tunnels.place(requests[1], "many"):
         pass
+
+
+async def test_a_client_who_fills_the_line_leaves_places_to_others() -> None:
+    slots = ServiceSlots(1, 4)
+    await slots.acquire(10, "greedy")
+    greedy = [asyncio.create_task(slots.acquire(10, "greedy")) for _ in range(4)]
+    await _turn()
+    with pytest.raises(UpstreamBusy):
+        await slots.acquire(10, "greedy")
+    others = [asyncio.create_task(slots.acquire(10, name)) for name in ("a", "b")]
+    await _turn()
+    assert slots.waiting == 4
+    # The newest ones have left their places.
+    assert [task.done() for task in greedy] == [False, False, True, True]
+    for task in greedy[2:]:
+        with pytest.raises(UpstreamBusy):
+            await task
+    # One after the other, though the two of the greedy one came first.
+    for task, before in ((greedy[0], "greedy"), (others[0], "greedy"), (others[1], "a"), (greedy[1], "b")):
+        assert not task.done()
+        slots.release(before)
+        await _turn()
+        assert task.done()
+    slots.release("greedy")
+    assert (slots.taken, slots.waiting, slots.taken_by, slots._last) == (0, 0, {}, {})
+
+
+async def test_a_free_slot_goes_to_the_client_who_has_the_fewest() -> None:
+    slots = ServiceSlots(3, 10)
+    for _ in range(3):
+        await slots.acquire(10, "greedy")
+    waiting = [asyncio.create_task(slots.acquire(10, name)) for name in ("greedy", "greedy", "a", "b")]
+    await _turn()
+    slots.release("greedy")
+    await _turn()
+    assert [task.done() for task in waiting] == [False, False, True, False]
+    slots.release("greedy")
+    await _turn()
+    assert [task.done() for task in waiting] == [False, False, True, True]
+    slots.release("greedy")
+    await _turn()
+    assert [task.done() for task in waiting] == [True, False, True, True]
+    waiting[1].cancel()
+    await _turn()
+    for client in ("a", "b", "greedy"):
+        slots.release(client)
+    assert (slots.taken, slots.waiting, slots.taken_by, slots._last) == (0, 0, {}, {})
