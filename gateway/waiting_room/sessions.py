@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from gateway.background import background_task
@@ -20,6 +21,11 @@ _ELSEWHERE: Final = "?"
 """Stands for a session that another system began: it has no moment of its own until the gateway gives it one."""
 PERIOD_SECONDS = 1.0
 """How often the sessions are looked at. The sweep ends them with the same period."""
+ENDS_AT_ONCE: Final = 16
+"""How many connections are ended in one iteration of the event loop. Closing a WebSocket takes 0.1 to 0.2 ms, and one
+user may have thousands."""
+ENDS_PAUSE_SECONDS: Final = 0.01
+"""The time between two such iterations. It leaves others most of the time, also while the connections close."""
 
 
 class _Watched:
@@ -47,6 +53,9 @@ class SessionWatch:
         self._period = period
         self._watched: set[_Watched] = set()
         self._new: set[_Watched] = set()
+        self._ending: dict[_Watched, None] = {}
+        """The connections whose session is over and that have not been told yet, in order."""
+        self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -62,14 +71,19 @@ class SessionWatch:
         def forget() -> None:
             self._watched.discard(watched)
             self._new.discard(watched)
+            self._ending.pop(watched, None)
 
         return forget
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Watches until the block ends."""
-        async with background_task(self._keep(), "session watch"):
-            yield
+        try:
+            async with background_task(self._keep(), "session watch"):
+                yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -122,7 +136,18 @@ class SessionWatch:
                 watched.began = session
             else:
                 self._watched.discard(watched)
-                watched.on_end()
+                self._ending[watched] = None
+        if self._timer is None:
+            self._end_some()
+
+    def _end_some(self) -> None:
+        """Ends some connections now, and the others later: a whole sale may be over at once."""
+        self._timer = None
+        if len(self._ending) > ENDS_AT_ONCE:
+            self._timer = asyncio.get_running_loop().call_later(ENDS_PAUSE_SECONDS, self._end_some)
+        for watched in list(islice(self._ending, ENDS_AT_ONCE)):
+            del self._ending[watched]
+            watched.on_end()
 
 
 def _slices(users: list[str]) -> Iterable[list[str]]:
