@@ -40,16 +40,24 @@ class FairPlaces(Generic[Holder]):
         """
         displaced: Holder | None = None
         if len(self._owners) >= self._most:
-            if self._largest <= len(self._holders.get(owner, ())) + 1:
+            displaced = self.displace(owner)
+            if displaced is None:
                 return False, None
-            richest = next(iter(self._with_count[self._largest]))
-            displaced = next(reversed(self._holders[richest]))
-            self.leave(displaced)
         holders = self._holders.setdefault(owner, {})
         holders[holder] = None
         self._owners[holder] = owner
         self._moved(owner, len(holders) - 1, len(holders))
         return True, displaced
+
+    def displace(self, owner: str) -> Holder | None:
+        """Takes the place of the newest holder of the owner with the most, for something else that ``owner`` wants.
+        None if that owner would then have fewer than ``owner``."""
+        if self._largest <= len(self._holders.get(owner, ())) + 1:
+            return None
+        richest = next(iter(self._with_count[self._largest]))
+        displaced = next(reversed(self._holders[richest]))
+        self.leave(displaced)
+        return displaced
 
     def leave(self, holder: Holder) -> None:
         """Gives the place of ``holder`` back; a holder who has none is ignored."""

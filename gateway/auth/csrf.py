@@ -17,6 +17,9 @@ _OWN_SITES: Final = ("same-origin", "none")
 address or chose a bookmark."""
 _NO_PAGE: Final = ("", "null")
 """Origins that name no page. Every sandboxed page has the origin "null"."""
+_OF_HANDSHAKES: Final = ("Sec-WebSocket-Key", "Sec-WebSocket-Version")
+"""What browsers send with each handshake of a WebSocket, and pages can't set. A proxy that asks about a call may leave
+out ``Upgrade``, since it concerns one connection: Traefik does."""
 
 
 class Headers(Protocol):
@@ -55,7 +58,7 @@ NO_ORIGINS: Final = NoOrigins()
 def is_unsafe(method: str, headers: Headers) -> bool:
     """Whether the request may change something: by its method, or because it opens a WebSocket, on which a page of any
     origin could then send what it likes."""
-    if method not in _SAFE_METHODS:
+    if method not in _SAFE_METHODS or any(headers.getall(name, ()) for name in _OF_HANDSHAKES):
         return True
     return any("websocket" in value.lower() for value in headers.getall("Upgrade", ()))
 

@@ -169,6 +169,8 @@ class RoomMetrics:
         self._lane_waiting = families.lane_waiting
         self._lanes: set[str] = set()
         """Those that have a gauge."""
+        self._lanes_of: dict[str, frozenset[str]] = {}
+        """Those of each room that has any."""
         self._now: dict[str, RoomNumbers] = {}
         self._aged: dict[str, RoomNumbers] = {}
         """The newest numbers with the ages of sessions, which estimates need."""
@@ -204,8 +206,8 @@ class RoomMetrics:
     def update(self, room: str, summary: RoomNumbers) -> None:
         """Stores the numbers of one script call."""
         self._now[room] = summary
-        if summary.lanes or self._lanes:
-            self._show_lanes()
+        if summary.lanes or room in self._lanes_of:
+            self._note_lanes(room, frozenset(lane.name for lane in summary.lanes))
         if summary.ages is not None:
             self._aged[room] = summary
         for name, counter in self._done:
@@ -216,9 +218,19 @@ class RoomMetrics:
         for seconds in summary.stays:
             self._stays.observe(seconds)
 
+    def _note_lanes(self, room: str, lanes: frozenset[str]) -> None:
+        """The room has these lanes. Nearly always they are the same as before, and then no other room is looked at."""
+        if self._lanes_of.get(room, frozenset()) == lanes:
+            return
+        if lanes:
+            self._lanes_of[room] = lanes
+        else:
+            del self._lanes_of[room]
+        self._show_lanes()
+
     def _show_lanes(self) -> None:
         """Gauges of the lanes that there are now, and of no others."""
-        names = {lane.name for numbers in self._now.values() for lane in numbers.lanes}
+        names = set().union(*self._lanes_of.values())
         for name in names - self._lanes:
             self._lane_waiting.labels(self._room, name).set_function(partial(self._waiting_in, name))
         for name in self._lanes - names:
@@ -234,5 +246,4 @@ class RoomMetrics:
         """The room's numbers are not known any more."""
         self._now.pop(room, None)
         self._aged.pop(room, None)
-        if self._lanes:
-            self._show_lanes()
+        self._note_lanes(room, frozenset())

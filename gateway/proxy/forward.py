@@ -37,9 +37,9 @@ from gateway.proxy.response import (
     wait_for_reader,
 )
 from gateway.proxy.slots import ServiceSlots, slots_of
-from gateway.proxy.uploads import Uploads, network_of, site_of
+from gateway.proxy.uploads import Uploads, sharer_of
 from gateway.proxy.upstream import UpstreamBase
-from gateway.proxy.websocket import UPGRADE, Tunnels
+from gateway.proxy.websocket import TUNNEL_PLACE, UPGRADE, Tunnels
 from gateway.resilience.breaker import BreakerPolicy, Result
 from gateway.resilience.failures import Failure, failure_of
 from gateway.resilience.retry import NO_RETRY_OBSERVER, Retries, RetryBudget, RetryObserver
@@ -128,8 +128,7 @@ class Forwarder:
     async def _forward_websocket(
         self, request: web.BaseRequest, plan: ForwardPlan, send: SendResponse, body: RequestBody | None
     ) -> ForwardedResponse | BufferedResponse:
-        # A client with a /48 of IPv6 has 65,536 networks, and would take a place for each.
-        async with self._tunnels.place(request, site_of(plan.client) or network_of(plan.client)):
+        async with self._tunnels.place(request, sharer_of(plan.client)):
             return await self._forward(request, plan, send, body)
 
     async def _forward(
@@ -249,8 +248,11 @@ class Forwarder:
         # A call that has its connection began before the service had a limit.
         limited = isinstance(plan.base, str) and connection is None
         slots = self._slots.get(str(plan.base)) if limited else None
+        client, websocket = "", None
         if slots is not None:
-            await slots.acquire(plan.connect_timeout)
+            client = sharer_of(plan.client)
+            websocket = request[TUNNEL_PLACE] if plan.websocket is not None else None
+            await slots.acquire(plan.connect_timeout, client, websocket)
         try:
             if plan.breaker is not None:
                 plan = plan._replace(calls=CallUnderWay(plan.calls))
@@ -261,7 +263,7 @@ class Forwarder:
             response = await self._pass_on(request, plan, send, body, connection, message)
         finally:
             if slots is not None:
-                slots.release()
+                slots.release(client, websocket)
         # The service is free by now, however slowly the client reads.
         await wait_for_reader(request, response)
         return response

@@ -3,65 +3,127 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 from gateway.errors import UpstreamBusy
+from gateway.fair_places import FairPlaces
+from gateway.proxy.websocket import TunnelPlace
 from gateway.resilience.services import ServicePolicy
 
 _RETRY_SECONDS: Final = 1.0
 
+Turn = asyncio.Future[None]
+
 
 class ServiceSlots:
-    """The slots of one service: ``most`` requests at a time, and ``most_waiting`` that wait, first come first
-    served."""
+    """The slots of one service: ``most`` requests at a time, and ``most_waiting`` that wait.
+
+    A free slot goes to the client who has the fewest; of those who have equally many, to the one who got none for the
+    longest time. If as many requests wait as may, clients share the places evenly: see ``FairPlaces``. So no client
+    keeps the others from the service.
+
+    A WebSocket holds its slot for as long as its client likes. So if all slots are taken, a request ends the newest
+    WebSocket of the client with the most, unless its own client has as many.
+    """
 
     def __init__(self, most: int, most_waiting: int) -> None:
         self.most = most
         self.most_waiting = most_waiting
         self.taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.taken_by: Counter[str] = Counter()
+        """How many slots each client has; clients without any are left out."""
+        self._places: FairPlaces[Turn] = FairPlaces(most_waiting)
+        self._waiting: dict[Turn, str] = {}
+        """The client of each request that waits, in the order in which they came."""
+        self._given = 0
+        self._last: dict[str, int] = {}
+        """The number of the last slot that each client got by waiting, of those who have one or wait."""
+        self._websockets: FairPlaces[TunnelPlace] = FairPlaces(most)
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
         return len(self._waiting)
 
-    async def acquire(self, seconds: float) -> None:
-        """Takes a slot; ``release`` must follow. Raises UpstreamBusy if too many wait, or if there is none within
-        ``seconds``."""
-        if self.taken < self.most:
+    async def acquire(self, seconds: float, client: str = "", websocket: TunnelPlace | None = None) -> None:
+        """Takes a slot; ``release`` must follow. ``client``: whom the slot counts for; ``websocket``: its place, if it
+        is one. Raises UpstreamBusy if too many wait, if there is none within ``seconds``, or if another client needs
+        the place to wait in."""
+        if self.taken >= self.most:
+            await self._wait(seconds, client)
+        else:
             self.taken += 1
-            return
-        if len(self._waiting) >= self.most_waiting:
-            raise UpstreamBusy(_RETRY_SECONDS)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+            self.taken_by[client] += 1
+        if websocket is not None:
+            self._websockets.take(client, websocket)
+
+    async def _wait(self, seconds: float, client: str) -> None:
+        turn: Turn = asyncio.get_running_loop().create_future()
+        ended = self._websockets.displace(client)
+        if ended is not None:
+            # A slot comes for it, so it needs no place.
+            ended.give_up()
+        else:
+            self._take_place(client, turn)
+        self._waiting[turn] = client
         try:
             async with asyncio.timeout(seconds):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            self._leave(turn)
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 # The slot came together with the end of the wait.
-                self.release()
-            else:
-                with suppress(ValueError):
-                    self._waiting.remove(turn)
+                self.release(client)
             if isinstance(error, TimeoutError):
                 raise UpstreamBusy(_RETRY_SECONDS) from None
             raise
 
-    def release(self) -> None:
-        """Gives the slot to the next request that waits, or back."""
+    def _take_place(self, client: str, turn: Turn) -> None:
+        placed, displaced = self._places.take(client, turn)
+        if not placed:
+            raise UpstreamBusy(_RETRY_SECONDS)
+        if displaced is not None:
+            self._leave(displaced)
+            if not displaced.done():
+                displaced.set_exception(UpstreamBusy(_RETRY_SECONDS))
+
+    def _leave(self, turn: Turn) -> None:
+        client = self._waiting.pop(turn, None)
+        self._places.leave(turn)
+        if client is not None:
+            self._forget(client)
+
+    def _forget(self, client: str) -> None:
+        """Drops what is remembered of a client who has nothing here any more."""
+        if client not in self.taken_by and client not in self._waiting.values():
+            self._last.pop(client, None)
+
+    def release(self, client: str = "", websocket: TunnelPlace | None = None) -> None:
+        """Gives the slot to the next request that waits, or back. The rest is as for ``acquire``."""
+        if websocket is not None:
+            self._websockets.leave(websocket)
+        self.taken_by[client] -= 1
+        if not self.taken_by[client]:
+            del self.taken_by[client]
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, owner = min(self._waiting.items(), key=self._rank)
+            self._leave(turn)
             # One that gave up may not have been taken out of the line yet.
             if not turn.done():
+                self.taken_by[owner] += 1
+                self._given += 1
+                self._last[owner] = self._given
                 turn.set_result(None)
-                return
-        self.taken -= 1
+                break
+        else:
+            self.taken -= 1
+        self._forget(client)
+
+    def _rank(self, waiting: tuple[Turn, str]) -> tuple[int, int]:
+        client = waiting[1]
+        return self.taken_by[client], self._last.get(client, 0)
 
 
 def slots_of(

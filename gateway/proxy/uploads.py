@@ -219,3 +219,9 @@ def site_of(client: str) -> str:
         return str(IPv6Network((network_of(client), 48), strict=False))
     except ValueError:
         return ""
+
+
+def sharer_of(client: str) -> str:
+    """Whom the places count for that clients share: an IPv4 address, or the /48 of an IPv6 address. A client with a /48
+    has 65,536 networks, and would get a place for each."""
+    return client if ":" not in client else site_of(client) or network_of(client)

@@ -34,6 +34,14 @@ GATHER_SECONDS = 0.004
 gateway as much as serving two or three of its users. A batch of one delays no one."""
 
 
+TOLD_PER_TURN = 64
+"""Callers of a batch who go on in one iteration of the event loop, at most. A caller that is no task does the rest of
+its work meanwhile, a tenth of a millisecond and more."""
+
+TURN_SECONDS = 0.004
+"""The same in seconds."""
+
+
 def sendable(user: str) -> str:
     """Raises ValueError here, for one caller, where the id would otherwise make the whole batch fail."""
     user.encode()
@@ -140,6 +148,10 @@ class Batcher(Generic[Item, Result]):
         self._max_batch = max_batch
         self._most_pending = most_pending
         self._pending: deque[tuple[Item, _Waiter[Result], float, Any]] = deque()
+        self._overdue: list[_Waiter[Result]] = []
+        """Callers that have waited too long and have not been told yet."""
+        self._refusing: asyncio.Task[None] | None = None
+        """Tells them."""
         self._observer = observer or NoBatchObserver()
         self._caller = self._observer.caller
         self._room = room
@@ -176,6 +188,9 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._open = False
             await end_task(pump)
+            if self._refusing is not None:
+                await end_task(self._refusing)
+            _fail_all(self._overdue, _overdue)
             _fail_all(
                 (waiter for _, waiter, _, _ in self._pending),
                 lambda: QueueUnavailable("the waiting room is closing"),
@@ -210,17 +225,15 @@ class Batcher(Generic[Item, Result]):
         except QueueUnavailable as error:
             reason, retry_after = error.reason, error.retry_after
             self._observe(callers, len(batch), began, failed=True)
-            _fail_all(waiters, lambda: QueueUnavailable(reason, retry_after))
+            await _fail_each(waiters, lambda: QueueUnavailable(reason, retry_after))
         except Exception:
             log.exception("a batch of %d failed", len(batch))
             self._observe(callers, len(batch), began, failed=True)
-            _fail_all(waiters, QueueFailed)
+            await _fail_each(waiters, QueueFailed)
         else:
             # Before the callers go on, whose work is no part of the call.
             self._observe(callers, len(batch), began, failed=False)
-            for waiter, result in answered:
-                if not waiter.done():
-                    waiter.set_result(result)
+            await _in_turns(answered, lambda each: each[0].set_result(each[1]), lambda each: each[0].done())
         return len(batch)
 
     def _observe(self, callers: list[Any], size: int, began: float, *, failed: bool) -> None:
@@ -238,13 +251,64 @@ class Batcher(Generic[Item, Result]):
         while self._pending and len(batch) < self._max_batch:
             item, waiter, since, caller = self._pending.popleft()
             if since < too_old:
-                _fail_all((waiter,), lambda: QueueUnavailable("Redis did not answer in time"))
+                self._overdue.append(waiter)
             elif not waiter.done():
                 batch.append(item)
                 waiters.append(waiter)
                 if caller is not None:
                     callers.append(caller)
+        if self._overdue and self._refusing is None:
+            # Beside the pump: the batch must not wait for thousands of refusals, and become overdue itself.
+            self._refusing = asyncio.create_task(self._refuse_overdue(), name="overdue callers")
         return batch, waiters, callers
+
+    async def _refuse_overdue(self) -> None:
+        """Tells the callers that have waited too long."""
+        try:
+            while self._overdue:
+                overdue, self._overdue = self._overdue, []
+                await _fail_each(overdue, _overdue)
+        finally:
+            self._refusing = None
+
+
+def _overdue() -> QueueUnavailable:
+    return QueueUnavailable("Redis did not answer in time")
+
+
+Caller = TypeVar("Caller")
+
+
+async def _in_turns(
+    callers: Sequence[Caller], tell: Callable[[Caller], None], gone: Callable[[Caller], bool]
+) -> None:
+    """Calls ``tell`` for each of ``callers`` who is not ``gone``, over several iterations of the event loop if they are
+    many. If it is cancelled meanwhile, the others are told at once."""
+    clock = time.perf_counter
+    told, until = 0, clock() + TURN_SECONDS
+    left = deque(callers)
+    try:
+        while left:
+            caller = left.popleft()
+            if gone(caller):
+                continue
+            tell(caller)
+            told += 1
+            if left and (told >= TOLD_PER_TURN or clock() > until):
+                await asyncio.sleep(0)
+                told, until = 0, clock() + TURN_SECONDS
+    finally:
+        for caller in left:
+            if not gone(caller):
+                tell(caller)
+
+
+async def _fail_each(waiters: Sequence[_Waiter[Any]], error: Callable[[], Exception]) -> None:
+    """``_fail_all`` over several iterations of the event loop, at least one if there is anyone to tell: Redis that is
+    away refuses the next batch at once."""
+    await _in_turns(waiters, lambda waiter: waiter.set_exception(error()), lambda waiter: waiter.done())
+    if waiters:
+        await asyncio.sleep(0)
 
 
 def _fail_all(waiters: Iterable[_Waiter[Any]], error: Callable[[], Exception]) -> None:

@@ -26,6 +26,10 @@ PING_SECONDS = 5.0
 QUIET_SECONDS = 5.0
 """A lost connection for events is logged only after this many seconds."""
 
+EVENTS_PER_TURN = 128
+"""After so many events in messages that have already arrived, other work of the event loop comes first: when a room
+opens, thousands of users are admitted at once, and the last event of each stream is written here."""
+
 Kind = Literal["ADMITTED", "REMOVED", "FRONT"]
 """``FRONT``: an operator has put the user in front of all others, with a lower ticket."""
 Reason = Literal["LEFT", "ABSENT", "UNCLAIMED", "SOLD_OUT", "OPERATOR", "MOVED"]
@@ -175,31 +179,39 @@ class Subscription:
         self.listening.set()
         log.debug("events of rooms are received")
         self._on_restored()
-        asked = False
+        asked, passed_on = False, 0
         while True:
             message = await connection.read_response(timeout=self._ping)
             if message is not None:
                 asked = False
-                self._receive(message)
+                passed_on += self._receive(message)
+                if passed_on >= EVENTS_PER_TURN:
+                    # A message that has arrived is read without waiting.
+                    passed_on = 0
+                    await asyncio.sleep(0)
             elif asked:
                 raise TimeoutError
             else:
                 asked = True
                 await connection.send_packed_command(connection.pack_command("PING"), check_health=False)
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, message: Any) -> int:
+        """Returns how much work the message was, in events."""
         if not isinstance(message, list) or message[0] != b"pmessage":
-            return
+            return 1
         room = self._room.fullmatch(message[2].decode("utf-8", "surrogateescape"))
         if room is None:
-            return
+            return 1
+        events: list[RoomEvent] = []
         try:
             if message[3] == NOTICE:
                 self._on_notice(room[1])
             else:
-                self._on_events(parse_event(room[1], message[3]))
+                events = parse_event(room[1], message[3])
+                self._on_events(events)
         except Exception:
             log.exception("an event of room %s could not be passed on", room[1])
+        return max(1, len(events))
 
 
 def _escape(text: str) -> str:

@@ -148,6 +148,8 @@ class UnmadeRoom:
         self.name = name
         self.limits = limits
         self.mode = mode
+        self.server = None
+        """See ``Room.server``: there is nothing to ask."""
 
     @property
     def off(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from redis.exceptions import ResponseError
 
@@ -23,6 +24,9 @@ from gateway.waiting_room.whereabouts import Whereabouts, count_of, parse_wherea
 
 GATEWAY = "gateway"
 """The name in the audit for changes that no operator made."""
+
+_AT_ONCE: Final = 60
+"""Minutes of a report that are read without a thread."""
 
 Lift = Literal["lift"]
 """Of a limit: back to what the instances are configured with."""
@@ -169,7 +173,13 @@ class Operations:
         """How the room stands, and the numbers of the last minutes."""
         keys = (self._keys.watch, self._keys.minutes)
         reply = await self._run("report", minutes, link="statuses", extra_keys=keys)
-        return Report(parse_summary(reply[0]), parse_report(reply, minutes))
+        # A day takes some tens of milliseconds.
+        read = (
+            parse_report(reply, minutes)
+            if minutes <= _AT_ONCE
+            else await to_thread(parse_report, reply, minutes)
+        )
+        return Report(parse_summary(reply[0]), read)
 
     async def settings(self) -> dict[str, tuple[Value, str]]:
         """Capacity, duration, each setting of ``RoomRules``, and ``stock``: the value in force, and who gave it

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from gateway.background import end_task
 from gateway.errors import NewerSchema, QueueUnavailable
+from gateway.settings.redis_address import Node
 from gateway.waiting_room.batch import (
     CROWD,
     GATHER_SECONDS,
@@ -168,6 +169,12 @@ class Room:
     def crowded(self) -> bool:
         """Whether users line up faster than Redis can handle."""
         return len(self._lineups) + len(self._arrivals) >= CROWD
+
+    @property
+    def server(self) -> Node | None:
+        """The server of Redis that holds the room, as far as is known; None if there is only one. Rooms of a Cluster at
+        a node that is away must not hold up those at other nodes."""
+        return self._link("presence").server
 
     @property
     def mode(self) -> Mode:

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.background import background_task
 from gateway.errors import QueueFailed, QueueUnavailable, RoomNotFound
+from gateway.settings.redis_address import Node
 from gateway.waiting_room.batch import MAX_BATCH
 from gateway.waiting_room.rooms import Rooms
 
@@ -94,9 +95,15 @@ class SessionWatch:
         by_room: dict[str, dict[str, list[_Watched]]] = {}
         for watched in due:
             by_room.setdefault(watched.room, {}).setdefault(watched.user, []).append(watched)
+        # The sessions of a server's other rooms are looked at in the next round.
+        away = set[Node]()
         for name, of_room in by_room.items():
+            server: Node | None = None
             try:
                 room = await self._rooms.find(name)
+                server = room.server
+                if server in away:
+                    continue
                 for users in _slices(list(of_room)):
                     began = await room.sessions(users)
                     if room.mode == "on":
@@ -104,6 +111,8 @@ class SessionWatch:
                             self._judge(of_room[user], session)
             except (QueueUnavailable, QueueFailed, RoomNotFound) as error:
                 log.debug("sessions of room %s: %s", name, error)
+                if server is not None and isinstance(error, QueueUnavailable):
+                    away.add(server)
 
     def _judge(self, connections: Iterable[_Watched], session: str) -> None:
         for watched in connections:

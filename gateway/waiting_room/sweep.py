@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 import aiocron
 
 from gateway.errors import NoSuchRoom, QueueUnavailable
+from gateway.settings.redis_address import Node
 from gateway.waiting_room.redis.connection import RedisConnection
 from gateway.waiting_room.room import SCAN_PER_SECOND, Room
 from gateway.waiting_room.scripts import Script
@@ -81,6 +82,10 @@ class Sweeper:
         self._on_sweep = on_sweep
         self._at_work = False
         self._looked_on = 0
+        self._failing: set[str] = set()
+        """Rooms that could not be swept the last time, and those at the same servers."""
+        self._trying: asyncio.Task[None] | None = None
+        """Sweeps these, beside the turns: each may take as long as the time-out of Redis."""
 
     async def tick(self) -> None:
         """The work of one second. Does nothing if the previous one is still running, and takes no lock if there are no
@@ -90,8 +95,7 @@ class Sweeper:
         self._at_work = True
         try:
             if await self._lock.acquire():
-                turns = asyncio.Semaphore(MAX_SWEEPS)
-                await asyncio.gather(*(self._sweep_in_turn(room, turns) for room in self._rooms()))
+                await self._sweep_all()
             else:
                 await self._read_overview()
         except QueueUnavailable as error:
@@ -99,20 +103,60 @@ class Sweeper:
         finally:
             self._at_work = False
 
+    async def _sweep_all(self) -> None:
+        rooms = tuple(self._rooms())
+        self._failing.intersection_update(room.name for room in rooms)
+        late = [room for room in rooms if room.name in self._failing]
+        turns, away = asyncio.Semaphore(MAX_SWEEPS), set[Node]()
+
+        async def sweep(room: Room) -> None:
+            async with turns:
+                if room.server in away:
+                    late.append(room)
+                    self._failing.add(room.name)
+                elif not await self._sweep_and_tell(room) and room.server is not None:
+                    away.add(room.server)
+
+        await asyncio.gather(*(sweep(room) for room in rooms if room.name not in self._failing))
+        if late and self._trying is None:
+            self._trying = asyncio.create_task(self._try(late), name="sweep of rooms that failed")
+
+    async def _try(self, rooms: Iterable[Room]) -> None:
+        turns = asyncio.Semaphore(MAX_SWEEPS)
+
+        async def sweep(room: Room) -> None:
+            async with turns:
+                await self._sweep_and_tell(room)
+
+        try:
+            await asyncio.gather(*map(sweep, rooms))
+        finally:
+            self._trying = None
+
+    async def _sweep_and_tell(self, room: Room) -> bool:
+        """Returns whether the room could be swept."""
+        outcome = await self._sweep_safely(room)
+        self._on_sweep(room.name, outcome)
+        if outcome == "ok":
+            self._failing.discard(room.name)
+        else:
+            self._failing.add(room.name)
+        return outcome == "ok"
+
     async def _read_overview(self) -> None:
         """Another instance sweeps. Once in a while this one reads the rooms' numbers, so that those that it shows are
         at most a few seconds old even if no user comes to it. No call of a user asks a room that is off, so such a room
         is read every second, to hear when it is on again."""
         self._looked_on += 1
+        away = set[Node]()
         for room in self._rooms():
             self._on_sweep(room.name, "elsewhere")
-            if room.off or self._looked_on % OVERVIEW_EVERY_TURNS == 0:
-                with contextlib.suppress(QueueUnavailable):
+            if room.server not in away and (room.off or self._looked_on % OVERVIEW_EVERY_TURNS == 0):
+                try:
                     await room.overview()
-
-    async def _sweep_in_turn(self, room: Room, turns: asyncio.Semaphore) -> None:
-        async with turns:
-            self._on_sweep(room.name, await self._sweep_safely(room))
+                except QueueUnavailable:
+                    if room.server is not None:
+                        away.add(room.server)
 
     async def _sweep_safely(self, room: Room) -> str:
         """Sweeps one room and returns the outcome. A room with unusable keys must not keep the others from being
@@ -154,6 +198,7 @@ class Sweeper:
             yield
         finally:
             cron.stop()
-            for turn in turns:
-                turn.cancel()
-            await asyncio.gather(*turns, return_exceptions=True)
+            tasks = [*turns, *([] if self._trying is None else [self._trying])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

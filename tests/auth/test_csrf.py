@@ -81,6 +81,8 @@ def test_an_unsafe_request_must_come_from_an_own_page_or_an_allowed_one(
         ("GET", [("Upgrade", "h2c, websocket")], True),
         ("GET", [("Upgrade", "h2c"), ("Upgrade", "websocket")], True),
         ("GET", [("Upgrade", "h2c")], False),
+        ("GET", [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")], True),
+        ("GET", [("Sec-WebSocket-Version", "13")], True),
     ],
 )
 def test_requests_that_change_something_and_websockets_are_unsafe(

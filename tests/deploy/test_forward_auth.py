@@ -297,6 +297,33 @@ async def test_a_websocket_passes_for_those_who_are_in(front: Front) -> None:
 
 
 @pytest.mark.parametrize("name", PROXIES)
+async def test_a_foreign_page_opens_no_websocket_with_a_cookie(
+    name: str, gateways: Gateways, tmp_path: Path
+) -> None:
+    gateway = await gateways.start(
+        ROUTES, trusted_proxies="127.0.0.1", jwt_cookie_name="t", jwt_cookie_calls="all"
+    )
+    async with fronted(name, tmp_path, gateways, gateway) as front, aiohttp.ClientSession() as session:
+        await front.user("a").lineup()
+
+        def opened(site: str, origin: str) -> contextlib.AbstractAsyncContextManager[object]:
+            headers = {"Cookie": f"t={front.user('a').token}", "Origin": origin}
+            if site:
+                # Browsers send it over TLS only.
+                headers |= {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "websocket"}
+            return session.ws_connect(f"{front.base}/sale/ws", headers=headers)
+
+        for site in ("cross-site", "same-site", ""):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                async with opened(site, "https://evil.example"):
+                    pass
+            assert refused.value.status == 403, site
+        for site in ("same-origin", ""):
+            async with opened(site, front.base):
+                pass
+
+
+@pytest.mark.parametrize("name", PROXIES)
 async def test_without_the_gateway_nobody_gets_in(name: str, gateways: Gateways, tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(gateways.running(ROUTES, trusted_proxies="127.0.0.1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -171,3 +172,36 @@ def test_no_metrics_has_the_same_surface_and_keeps_nothing() -> None:
     none.on_summary("default", Numbers())
     none.on_call("gate", 0.1, 1, False)
     assert generate_latest(none.registry) == b""
+
+
+def test_the_lanes_of_other_rooms_are_not_looked_at_for_each_call(metrics: Metrics) -> None:
+    read: list[str] = []
+
+    class Watched(Numbers):  # the numbers of one call to one room
+        room = ""
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "lanes":
+                read.append(object.__getattribute__(self, "room"))
+            return object.__getattribute__(self, name)
+
+    def numbers(room: str, *lanes: str) -> Watched:
+        made = Watched()
+        object.__setattr__(made, "room", room)
+        object.__setattr__(made, "lanes", tuple(SimpleNamespace(name=lane, waiting=1) for lane in lanes))
+        return made
+
+    def waiting(lane: str) -> float | None:
+        return value(metrics, "room_lane_waiting", room="concert-*", lane=lane)
+
+    metrics.label_rooms(lambda room: "concert-*", lambda: 0)
+    for at in range(10):
+        metrics.on_summary(f"concert-{at}", numbers(f"concert-{at}", "default", "members"))
+    assert waiting("members") == 10
+    read.clear()
+    metrics.on_summary("concert-3", numbers("concert-3", "default", "members"))
+    assert set(read) == {"concert-3"}
+    metrics.on_summary("concert-3", numbers("concert-3", "default", "press"))
+    assert (waiting("members"), waiting("press")) == (9, 1)
+    metrics.room_stopped("concert-3")
+    assert (waiting("members"), waiting("press")) == (9, None)

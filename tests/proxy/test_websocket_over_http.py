@@ -515,6 +515,28 @@ async def test_one_client_does_not_keep_the_others_out(start: Start, chat: Chat)
     assert counted(gateway, "websockets_ended_total", route="chat", by="displaced") == 3
 
 
+async def test_one_clients_websockets_leave_connections_of_their_service_to_others(
+    gateways: Gateways, chat: Chat
+) -> None:
+    gateways.service.url = chat.url
+    limited = 'services: {chat: {instances: ["%(service)s"], max-connections: 3, max-waiting: 0}}'
+    routes = ROUTES.replace('services: {chat: ["%(service)s"]}', limited).replace("lb:ws://chat", "lb://chat")
+    routes = routes.replace('{id: chat, uri: "%(service)s"', '{id: chat, uri: "lb://chat"')
+    gateway = await gateways.start(routes.replace("%(ws)s", chat.url), trusted_proxies="127.0.0.1")
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [
+            await stack.enter_async_context(connected(gateway, "/chat/echo", headers=at("192.0.2.1")))
+            for _ in range(3)
+        ]
+        answer = await gateway.user("b")("GET", "/chat/plain", headers=at("192.0.2.2"))
+        assert answer.status == 426
+        assert (await sockets[2].receive(10)).type in {WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR}
+        for socket in sockets[:2]:
+            await socket.send_str("still")
+            assert (await socket.receive(10)).data == "still"
+    assert counted(gateway, "websockets_ended_total", route="chat", by="displaced") == 1
+
+
 async def test_handshakes_without_an_answer_do_not_keep_other_clients_out(start: Start, chat: Chat) -> None:
     gateway = await start(websocket_max=2, trusted_proxies="127.0.0.1")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import QueueFailed, QueueUnavailable
-from gateway.waiting_room.batch import Batcher, Outcome
+from gateway.waiting_room.batch import TOLD_PER_TURN, Batcher, Outcome
 
 
 class Sender:
@@ -297,3 +297,102 @@ async def test_a_caller_that_fails_costs_the_others_nothing(
         assert await batcher.submit(2) == 20
         assert await batcher.submit(3) == 30
     assert "a caller failed" in caplog.text
+
+
+class Iterations:
+    """How many callers went on in each iteration of the event loop."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        self.most = 0
+
+    def outcome(self) -> Outcome[int]:
+        def then() -> None:
+            self.told += 1
+
+        return Outcome(then)
+
+    async def until(self, told: int) -> None:
+        while self.told < told:
+            before = self.told
+            await asyncio.sleep(0)
+            self.most = max(self.most, self.told - before)
+
+
+async def test_the_callers_of_a_batch_go_on_over_several_iterations_of_the_loop(sender: Sender) -> None:
+    iterations = Iterations()
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        outcomes = [iterations.outcome() for _ in range(256)]
+        for number, outcome in enumerate(outcomes):
+            batcher.submit_to(number, outcome)
+        await iterations.until(256)
+    assert iterations.most <= TOLD_PER_TURN
+    assert [outcome.result() for outcome in outcomes] == [number * 10 for number in range(256)]
+
+
+async def test_so_do_thousands_of_callers_whom_a_redis_that_is_away_refuses_at_once() -> None:
+    async def refuse(batch: list[int]) -> list[int]:
+        raise QueueUnavailable("Redis is away")
+
+    iterations = Iterations()
+    batcher: Batcher[int, int] = Batcher(refuse, patience=10)
+    async with batcher.running():
+        outcomes = [iterations.outcome() for _ in range(2000)]
+        for number, outcome in enumerate(outcomes):
+            batcher.submit_to(number, outcome)
+        await iterations.until(2000)
+    assert iterations.most <= TOLD_PER_TURN
+    for outcome in outcomes:
+        with pytest.raises(QueueUnavailable):
+            outcome.result()
+
+
+async def test_and_those_that_have_waited_too_long_while_others_get_their_results(sender: Sender) -> None:
+    iterations = Iterations()
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=0.05)
+    async with batcher.running():
+        first = batcher.submit(0)
+        await sender.called.wait()
+        outcomes = [iterations.outcome() for _ in range(2000)]
+        for number, outcome in enumerate(outcomes):
+            batcher.submit_to(number, outcome)
+        await asyncio.sleep(0.06)
+        fresh = batcher.submit(7)
+        sender.free.set()
+        assert await first == 0
+        assert await fresh == 70
+        assert iterations.told < 2000
+        await iterations.until(2000)
+    assert sender.batches == [[0], [7]]
+    assert iterations.most <= TOLD_PER_TURN
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_at_the_end_all_callers_are_told_at_once(sender: Sender, failing: bool) -> None:
+    iterations = Iterations()
+    sender.failing = QueueUnavailable("Redis is away") if failing else None
+    batcher: Batcher[int, int] = Batcher(sender, patience=10)
+    async with batcher.running():
+        for number in range(256):
+            batcher.submit_to(number, iterations.outcome())
+        await iterations.until(1)
+        assert iterations.told < 256
+    assert iterations.told == 256
+
+
+async def test_at_the_end_those_that_have_waited_too_long_are_told_at_once(sender: Sender) -> None:
+    iterations = Iterations()
+    sender.free.clear()
+    batcher: Batcher[int, int] = Batcher(sender, patience=0.05)
+    async with batcher.running():
+        batcher.submit(0)
+        await sender.called.wait()
+        for number in range(2000):
+            batcher.submit_to(number, iterations.outcome())
+        await asyncio.sleep(0.06)
+        sender.free.set()
+        await iterations.until(1)
+        assert iterations.told < 2000
+    assert iterations.told == 2000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis as Client
 
-from gateway.waiting_room.events import RoomEvent, Subscription, parse_event
+from gateway.waiting_room.events import EVENTS_PER_TURN, RoomEvent, Subscription, parse_event
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis
 from gateway.waiting_room.room import channel
@@ -201,3 +201,32 @@ async def test_redis_may_be_away_at_the_start(start_redis: Any) -> None:
         assert not ears.subscription.listening.is_set()
         server.start()
         await asyncio.wait_for(ears.restored.get(), 10)
+
+
+class Burst:
+    """A connection on which messages have arrived, each with a user."""
+
+    def __init__(self, messages: int) -> None:
+        self.left = messages
+
+    async def read_response(self, timeout: float) -> object:
+        if not self.left:
+            await asyncio.Event().wait()
+        self.left -= 1
+        return [
+            b"pmessage",
+            b"*",
+            channel(RoomKeys("", "vip"), Redis("redis://x", 1)).encode(),
+            message("ann").encode(),
+        ]
+
+
+async def test_other_work_comes_in_between_while_thousands_of_messages_have_arrived(place: Redis) -> None:
+    ears, most = Ears(place), 0
+    reading = asyncio.create_task(ears.subscription._receive_messages(cast(Any, Burst(10 * EVENTS_PER_TURN))))
+    while ears.heard.qsize() < 10 * EVENTS_PER_TURN:
+        before = ears.heard.qsize()
+        await asyncio.sleep(0)
+        most = max(most, ears.heard.qsize() - before)
+    reading.cancel()
+    assert most == EVENTS_PER_TURN

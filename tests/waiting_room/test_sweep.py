@@ -6,16 +6,19 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis as Client
 
+from gateway.errors import QueueUnavailable
+from gateway.settings.redis_address import Node
 from gateway.waiting_room.configured import ConfiguredLimits
 from gateway.waiting_room.keys import RoomKeys
 from gateway.waiting_room.redis.connection import Redis, RedisConnection
 from gateway.waiting_room.room import Room
-from gateway.waiting_room.sweep import PERIOD_MS, Sweeper, SweepLock
+from gateway.waiting_room.sweep import MAX_SWEEPS, PERIOD_MS, Sweeper, SweepLock
 from tests.waiting_room.rooms import SCRIPTS, make_room
 
 LOCK = RoomKeys("", "default").sweep_lock
@@ -195,3 +198,70 @@ async def test_an_instance_that_does_not_sweep_reads_the_room_now_and_then(
         for _ in range(4):
             await sweeper.tick()
     assert looks == 2
+
+
+class Held:
+    """A room at a node, which answers as soon as it is let."""
+
+    off = True
+
+    def __init__(self, number: int, server: Node, free: asyncio.Event) -> None:
+        self.name = f"{server.host}-{number}"
+        self.server = server
+        self.asked = 0
+        self._free = free
+
+    async def sweep(self, scan: int = 0) -> Any:
+        self.asked += 1
+        if not self._free.is_set():
+            await self._free.wait()
+            raise QueueUnavailable("Redis did not answer in time")
+        return SimpleNamespace(more=False)
+
+    overview = sweep
+
+
+class OneLock:
+    """The lock, which this instance gets or does not."""
+
+    def __init__(self, free: bool = True) -> None:
+        self._free = free
+
+    async def acquire(self) -> bool:
+        return self._free
+
+
+@pytest.mark.parametrize("swept_here", [True, False])
+async def test_rooms_at_a_node_that_is_away_hold_up_no_others_but_once(swept_here: bool) -> None:
+    away, there = asyncio.Event(), asyncio.Event()
+    there.set()
+    silent = [Held(number, Node("silent", 1), away) for number in range(5 * MAX_SWEEPS)]
+    sound = [Held(number, Node("sound", 1), there) for number in range(5 * MAX_SWEEPS)]
+    outcomes: dict[str, str] = {}
+    rooms = cast(Any, [*silent, *sound])
+    lock = cast(Any, OneLock(swept_here))
+    sweeper = Sweeper(lambda: rooms, lock, outcomes.__setitem__)
+    first = asyncio.create_task(sweeper.tick())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert sum(room.asked for room in silent) == (MAX_SWEEPS if swept_here else 1)
+    away.set()
+    await first
+    away.clear()
+    assert all(room.asked == 1 for room in sound)
+    # The next turns wait for none of those.
+    for turn in (2, 3):
+        if swept_here:
+            await asyncio.wait_for(sweeper.tick(), 5)
+            assert all(room.asked == turn for room in sound)
+    away.set()
+    if swept_here:
+        async with asyncio.timeout(5):
+            while sweeper._trying is not None:
+                await asyncio.sleep(0)
+        for _ in range(2):
+            await sweeper.tick()
+            if sweeper._trying is not None:
+                await sweeper._trying
+        assert {outcomes[room.name] for room in silent} == {"ok"}
+        assert not sweeper._failing

@@ -73,6 +73,9 @@ def _is_index(text: str) -> bool:
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_PROPERTIES: Final = 50_000
+MAX_BRACKETS: Final = 4 * MAX_PROPERTIES
+"""Names and values may hold brackets too. While Python reads a list, no other thread runs, and an answer may hold a
+million of them."""
 MAX_VALUE_LENGTH: Final = 64 * 1024
 _MAX_DIGITS: Final = 100
 # The second form is what a Config Server sends of a .properties file, whose bytes it reads as ISO 8859-1.
@@ -130,8 +133,11 @@ def parse_response(body: bytes) -> ConfigResponse:
     A byte order mark at the beginning of the document or of a name is removed. Files of the repository may begin with
     one.
     """
+    if body.count(b"[") > MAX_BRACKETS:
+        raise ConfigUnusable("the answer has too many lists")
     try:
-        content = json.loads(body, parse_int=_whole)
+        # The hook lets other threads run at each object.
+        content = json.loads(body, parse_int=_whole, object_hook=_same)
     # Deep nesting raises RecursionError.
     except (ValueError, RecursionError):
         raise ConfigUnusable("the answer is not JSON") from None
@@ -158,6 +164,10 @@ def _source(node: object) -> PropertySource:
     name = _USER.sub("", str(node.get("name", "")))
     shown = "".join(each if each.isprintable() else "?" for each in name)[:300]
     return PropertySource(shown or "unnamed", dict(_read(key, value) for key, value in properties.items()))
+
+
+def _same(members: dict[str, object]) -> dict[str, object]:
+    return members
 
 
 def _plain(key: str) -> str:

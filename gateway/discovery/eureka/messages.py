@@ -19,6 +19,11 @@ from gateway.settings.host_names import can_be_resolved
 
 MAX_INSTANCES: Final = 50_000
 """A longer listing is refused, because it would hold up all requests for seconds at each change."""
+MAX_LISTS: Final = 4 * MAX_INSTANCES
+"""The response has a list for each service. While Python reads a list, no other thread runs, and a response may hold
+millions of empty ones."""
+MAX_COMMAS: Final = 100 * MAX_INSTANCES
+"""The same of other values."""
 MAX_NAMES: Final = 16
 """How many names of one entry are used; further ones are ignored."""
 
@@ -131,6 +136,8 @@ def _applications(document: bytes, needed: frozenset[str]) -> dict[str, Any]:
     def kept(members: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in members.items() if name in needed}
 
+    if document.count(b"[") > MAX_LISTS or document.count(b",") > MAX_COMMAS:
+        raise BadRegistry("too many values")
     try:
         # From bytes, because they may begin with a byte order mark.
         content = json.loads(document, object_hook=kept)

@@ -31,7 +31,7 @@ from redis.exceptions import (
 )
 
 from gateway.errors import NoSuchRoom, QueueUnavailable, SettingsError
-from gateway.settings.redis_address import RepeatedParameter, parse_redis_address
+from gateway.settings.redis_address import Node, RepeatedParameter, parse_redis_address
 from gateway.waiting_room.redis.availability import (
     DEADLINE_SECONDS,
     GIVE_UP_SLICES,
@@ -233,6 +233,11 @@ class RedisConnection:
         self._observe = observe
         self._availability = availability
         self._connections = connections
+
+    @property
+    def server(self) -> Node | None:
+        """The server that holds the keys, as far as is known; None if there is only one."""
+        return self._servers.current(self._slot)
 
     async def call(self, *command: Argument, replication: Replication | None = None) -> Any:
         """The reply to one command. With ``replication``, it is returned once replicas have all writes of Redis up to

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from gateway.discovery.config_server.properties import properties_of
-from gateway.discovery.config_server.response import MAX_PROPERTIES, MAX_VALUE_LENGTH, Value, parse_response
+from gateway.discovery.config_server.response import (
+    MAX_BRACKETS,
+    MAX_PROPERTIES,
+    MAX_VALUE_LENGTH,
+    Value,
+    parse_response,
+)
 from gateway.errors import ConfigUnavailable, ConfigUnusable
 
 
@@ -61,6 +67,15 @@ def test_a_name_of_a_source_gives_away_no_password_and_stays_on_its_line() -> No
 def test_what_is_no_such_answer_is_refused_whole(wrong: bytes) -> None:
     with pytest.raises(ConfigUnavailable):
         parse_response(wrong)
+
+
+def test_an_answer_of_lists_without_end_is_refused() -> None:
+    def answer(lists: int) -> bytes:
+        return b'{"propertySources":[{"name":"a","source":{}}],"x":[' + b"[]," * lists + b"1]}"
+
+    assert parse_response(answer(MAX_BRACKETS - 2)).sources[0].name == "a"
+    with pytest.raises(ConfigUnavailable):
+        parse_response(answer(MAX_BRACKETS - 1))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_document_or_of_a_name() -> None:

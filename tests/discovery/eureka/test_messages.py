@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.discovery.eureka.messages import (
+    MAX_COMMAS,
     MAX_INSTANCES,
+    MAX_LISTS,
     MAX_NAMES,
     BadRegistry,
     Instance,
@@ -153,6 +155,23 @@ def test_a_registry_without_end_is_refused() -> None:
     applications = {"apps__hashcode": "", "application": {"name": "A", "instance": entries}}
     with pytest.raises(BadRegistry, match="instances"):
         parse_listing(json.dumps({"applications": applications}).encode())
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        (b"[],\n" * (MAX_LISTS - 2), False),
+        (b"[],\n" * (MAX_LISTS - 1), True),
+        (b"1,\n" * (MAX_COMMAS + 1), True),
+    ],
+)
+def test_a_registry_of_other_values_without_end_is_refused(values: bytes, refused: bool) -> None:
+    document = b'{"applications":{"apps__hashcode":"UP_0_","application":[' + values + b"[]]}}"
+    if not refused:
+        assert parse_listing(document).instances == ()
+        return
+    with pytest.raises(BadRegistry, match="values"):
+        parse_listing(document)
 
 
 ANYTHING = st.recursive(
