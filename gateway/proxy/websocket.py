@@ -301,7 +301,10 @@ class TunnelPlace:
             tunnel.end("displaced")
 
     def give_up(self) -> None:
-        """Ends the tunnel, or the handshake."""
+        """Ends the tunnel, or the handshake. The instance and the service may both call it: one that ends its handshake
+        has given up one place, and not yet the other."""
+        if self._given_up:
+            return
         self._given_up = True
         if self._tunnel is not None:
             self._tunnel.end("displaced")

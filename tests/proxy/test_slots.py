@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.errors import UpstreamBusy
+from gateway.errors import Overloaded, UpstreamBusy
 from gateway.proxy.body import NO_BODY
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.load_balancer import Instances
@@ -17,7 +17,7 @@ from gateway.proxy.plan import ForwardPlan
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.response import BufferedResponse
 from gateway.proxy.slots import ServiceSlots, slots_of
-from gateway.proxy.websocket import TunnelPlace, Tunnels
+from gateway.proxy.websocket import TUNNEL_PLACE, TunnelPlace, Tunnels
 from gateway.resilience.services import ServicePolicy
 from tests.support.raw_http import OK, answering, raw_upstream
 
@@ -142,6 +142,30 @@ async def test_a_call_that_has_its_connection_needs_no_slot_of_a_limit_that_came
         got = await forwarder.complete(request, plan, AsyncMock(return_value=answer), NO_BODY, connection)
         assert got is answer
         assert forwarder._slots["s"].taken == 1
+
+
+@pytest.mark.parametrize("iterations", range(6))
+async def test_a_service_and_the_instance_may_both_end_one_handshake(iterations: int) -> None:
+    """Its task ends some iterations of the event loop later. Meanwhile, the other of the two may choose it as well."""
+    tunnels, requests = Tunnels(2, 0), [make_mocked_request("GET", "/") for _ in range(3)]
+
+    async def handshake(number: int) -> None:
+        async with tunnels.place(requests[number], "many"):
+            await asyncio.Event().wait()
+
+    handshakes = [asyncio.create_task(handshake(number)) for number in range(2)]
+    await _turn()
+    requests[1][TUNNEL_PLACE].give_up()
+    for _ in range(iterations):
+        await asyncio.sleep(0)
+    async with tunnels.place(requests[2], "other"):
+        pass
+    handshakes[0].cancel()
+    results = await asyncio.gather(*handshakes, return_exceptions=True)
+    assert [type(each) for each in results] == [asyncio.CancelledError, Overloaded]
+    # No place is lost.
+    async with tunnels.place(requests[0], "many"), tunnels.place(requests[1], "many"):
+        pass
 
 
 async def test_a_client_who_fills_the_line_leaves_places_to_others() -> None:
