@@ -40,6 +40,10 @@ local lineups, last_lineups, draw = KEYS[19], KEYS[20], KEYS[21]
 local log = { lineups, last_lineups }
 --- @include admission
 --- @include summary
+--- @rarely leave_lane, take_out, deal, park, return_to_line, note_stay, close_window, end_session, leave_line
+--- @rarely settle, fill_slots, lapse_if_over, may_free, has_place, uses_of, line_up_by, read_ages, keep_ages
+--- @rarely assign_lane, lane_of, place_of, put_in_lane, highest_ticket, position_in, sighted, answer_waiting, answer_refused
+--- @rarely unpark, come_back, session_left, promote, claim_by, keep_pace
 local FIRST_INVITATION = 22
 local FIRST_USER = 7
 local wanted, lines_up = ARGV[5], ARGV[6]

@@ -45,7 +45,7 @@ local function unclaimed(at)
   return 'PARKED', as_ticket(ticket), '', string.format('%.0f', at), '', lane.name
 end
 
-local function found()
+local function whereabouts()
   local left = session_left(user)
   local lost = left and lost_at(left)
   if lost and not place_of(user) then
@@ -55,7 +55,7 @@ local function found()
     return 'ALLOWED_IN', '', '', millisecond(since), millisecond(activity)
   end
   local ticket, lane = place_of(user)
-  if rule.opening and counts(redis.call('ZSCORE', registered, user))
+  if rule.opening and is_present(redis.call('ZSCORE', registered, user))
     and not (ticket and (rule.opening.phase == 'gathering' or tonumber(ticket) <= rule.opening.base)) then
     return 'REGISTERED', '', '', '', '', lane.name
   end
@@ -69,7 +69,7 @@ local function found()
   return 'NONE', '', '', '', ''
 end
 
-local state, ticket, position, began, seen, lane = found()
+local state, ticket, position, began, seen, lane = whereabouts()
 return {
   summary(false), state, ticket, position, began, seen, redis.call('HGET', history, user) or '', lane or '',
 }

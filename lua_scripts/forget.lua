@@ -72,13 +72,13 @@ if is_kept() then
   return { KEPT, 0 }
 end
 local seen = redis.call('HMGET', settings, 'idle_since', 'idle_totals')
-local since, before = limit(seen[1], 0), seen[2]
-if not since or since > now or before ~= totals() then
-  since = now
+local idle_since, before = limit(seen[1], 0), seen[2]
+if not idle_since or idle_since > now or before ~= totals() then
+  idle_since = now
   write('HSET', settings, 'idle_since', string.format('%.0f', now), 'idle_totals', totals())
 end
-if now - since < idle_ms then
-  return { IDLE, idle_ms - (now - since) }
+if now - idle_since < idle_ms then
+  return { IDLE, idle_ms - (now - idle_since) }
 end
 if is_served() then
   return { IDLE, SOON_MS }

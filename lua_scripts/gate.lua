@@ -13,6 +13,7 @@
 --
 --- @include clock
 --- @include room
+looks_up_lanes = #ARGV >= 5
 --- @include lanes
 --- @include rate
 --- @include history
@@ -26,8 +27,18 @@
 --- @end
 --- @include claims
 --- @include summary
+--- @rarely leave_lane, take_out, deal, park, return_to_line, note_stay, close_window, end_session, leave_line
+--- @rarely settle, fill_slots, lapse_if_over, read_ages, keep_ages
+--- @rarely assign_lane, lane_of, place_of, put_in_lane, highest_ticket, position_in, sighted, answer_waiting, answer_refused
+--- @rarely unpark, come_back, session_left, promote, claim_by, keep_pace
 local FIRST_USER = 5
 local users, arrive = { unpack(ARGV, FIRST_USER) }, nil
+if lanes and looks_up_lanes then
+  local wrong = look_up_lanes(unpack(ARGV, FIRST_USER))
+  if wrong then
+    return wrong
+  end
+end
 --- @include passing
 answers[1] = summary(false)
 return answers

@@ -41,7 +41,7 @@ if reason == 'OPERATOR' then
     return wrong
   end
 end
-if not all_pairs(FIRST_PAIR, { slot = true, line = true, both = true }) then
+if not all_pairs(FIRST_PAIR, { slot = true, ['line'] = true, both = true }) then
   return bad_argument('pairs')
 end
 

@@ -22,6 +22,7 @@
 --
 --- @include clock
 --- @include room
+looks_up_lanes = #ARGV >= 6
 --- @include lanes
 --- @include rate
 --- @include history
@@ -39,10 +40,17 @@ local lineups, last_lineups, draw, wanted = KEYS[19], KEYS[20], KEYS[21], ARGV[5
 local log = { lineups, last_lineups }
 --- @include admission
 --- @include summary
+--- @rarely leave_lane, take_out, deal, park, return_to_line, note_stay, close_window, end_session, leave_line
+--- @rarely settle, fill_slots, lapse_if_over, read_ages, keep_ages, may_free, has_place, uses_of, line_up_by
 local FIRST_INVITATION = 22
 local FIRST_USER = 6
 
-begin_lineups(wanted, FIRST_USER, KEYS[FIRST_INVITATION] and 3 or 1)
+do
+  local wrong = begin_lineups(wanted, FIRST_USER, KEYS[FIRST_INVITATION] and 3 or 1)
+  if wrong then
+    return wrong
+  end
+end
 local answers = { false }
 if KEYS[FIRST_INVITATION] then
   for at = FIRST_USER, #ARGV, 3 do

@@ -85,6 +85,7 @@ local function move_slot()
   for _, key in ipairs({ activity, since, claims, tickets, missed }) do
     move_entry(key)
   end
+  sessions_changed = true
   local lane = lane_of(from)
   settle(to, session_left(to))
   if lanes then
@@ -142,7 +143,7 @@ local function has_better_registration(ticket)
   return rule.under_way and tonumber(ticket) > rule.opening.base and is_registered(to, (place_of(to)))
 end
 
-local function count()
+local function count_move()
   if type(redis.pcall('HINCRBY', tally, 'moved', 1)) == 'table' then
     write('HSET', tally, 'moved', 1)
   end
@@ -181,7 +182,7 @@ local function move()
     return NOTHING
   end
   happened(from, 'LEFT', not slot and ticket or nil, 'TRANSFER')
-  count()
+  count_move()
   return MOVED
 end
 

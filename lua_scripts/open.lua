@@ -86,7 +86,7 @@ local function place_users()
   end
   local tickets_of, seen = {}, {}
   for at, user in ipairs(users) do
-    if counts(numbers[at]) then
+    if is_present(numbers[at]) then
       tickets_of[#tickets_of + 1], tickets_of[#tickets_of + 2] = as_ticket(opening.base + first + at), user
       seen[#seen + 1], seen[#seen + 2] = now, user
       happened(user, 'JOINED', opening.base + first + at)

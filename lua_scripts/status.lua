@@ -15,6 +15,7 @@
 --
 --- @include clock
 --- @include room
+looks_up_lanes = #ARGV >= 6
 --- @include lanes
 --- @include rate
 --- @include history
@@ -28,6 +29,8 @@
 --- @end
 --- @include claims
 --- @include summary
+--- @rarely leave_lane, take_out, deal, park, return_to_line, note_stay, close_window, end_session, leave_line
+--- @rarely settle, fill_slots, lapse_if_over, read_ages, keep_ages
 local sighting = ARGV[5] == '1'
 local FIRST_USER = 6
 
@@ -60,8 +63,11 @@ local function look(user)
   return answer_waiting(lane, as_ticket(ticket), position_in(lane, user))
 end
 
-if lanes and #ARGV >= FIRST_USER then
-  look_up_lanes(unpack(ARGV, FIRST_USER))
+if lanes and looks_up_lanes then
+  local wrong = look_up_lanes(unpack(ARGV, FIRST_USER))
+  if wrong then
+    return wrong
+  end
 end
 lapse_overdue(FIRST_USER)
 local answers = { false }

@@ -84,7 +84,7 @@ end
 -- Adds the index entries that users of the hash lack, and removes these users from the line.
 local function index_users(users, seconds)
   local indexed = redis.call('ZMSCORE', activity, unpack(users))
-  local tickets = places_of(users)
+  local places = places_of(users)
   for at, user in ipairs(users) do
     note_writing(seconds[at], indexed[at])
     local last = last_activity(user, seconds[at], indexed[at])
@@ -92,7 +92,7 @@ local function index_users(users, seconds)
       write('ZADD', activity, last, user)
     end
     local left = remaining(last, began_at(user))
-    if tickets[at] and left > 0 then
+    if places[at] and left > 0 then
       settle(user, left)
     end
   end
@@ -168,7 +168,7 @@ local function expire(most)
   end
   local seconds = redis.call('HMGET', inside, unpack(users))
   local indexed = redis.call('ZMSCORE', activity, unpack(users))
-  local over, ended, orphans = {}, {}, {}
+  local over, ends, orphans = {}, {}, {}
   for at, user in ipairs(users) do
     local last = last_activity(user, seconds[at], indexed[at])
     if not last then
@@ -179,7 +179,7 @@ local function expire(most)
         write('ZADD', activity, last, user)
       else
         over[#over + 1] = user
-        ended[#ended + 1] = now + left
+        ends[#ends + 1] = now + left
       end
     end
   end
@@ -189,7 +189,7 @@ local function expire(most)
   end
   if #over > 0 then
     for at, began in ipairs(redis.call('ZMSCORE', since, unpack(over))) do
-      note_stay(began, ended[at])
+      note_stay(began, ends[at])
     end
     for _, user in ipairs(over) do
       close_window(user)
@@ -414,7 +414,7 @@ end
 
 -- Records that no higher ticket has been given so far, and deletes marks that no ticket in line needs. Of two sweeps in
 -- one millisecond the first counts: the tickets between them were given within it.
-local function mark(ticket)
+local function set_mark(ticket)
   local text = string.format('%.0f', ticket)
   redis.call('ZREMRANGEBYSCORE', marks, text, '+inf')
   write('ZADD', marks, 'NX', text, string.format('%.0f', now))
@@ -472,7 +472,9 @@ looked = looked + end_places(MOST - looked)
 local moved = lanes and close_lanes() or 0
 promote()
 -- After promoting, so that users who are admitted now are published with the ticket that they were last shown.
-mark(highest_ticket())
+set_mark(highest_ticket())
 keep_pace(true)
+-- Once a second, so that the other calls go on believing it.
+sessions_changed = true
 local forgotten = math.max(forget_ended(), forget_lineups(log))
 return { summary(looked >= MOST or #future >= MOST or forgotten >= MOST or moved >= MOST) }

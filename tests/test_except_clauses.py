@@ -60,7 +60,7 @@ ALLOWED = {
     "fast_path/executor.py PlainCall._take Exception": "_failed logs it with its traceback, and answers with 500",
     "fast_path/executor.py PlainCall._failed Exception": LOGGED + "the connection is ended",
     "server/head.py HeadParser.parse IndexError": "yarl refuses some hosts so",
-    "server/deadlines.py Deadlines._sweep Exception": LOGGED + "the other deadlines must be told",
+    "server/deadlines.py Deadlines._tell Exception": LOGGED + "the other deadlines must be told",
     "discovery/eureka/registry.py Fetcher._for_ever Exception": LOGGED + "the registry at hand stays",
     "discovery/eureka/lease.py Lease._for_ever Exception": LOGGED + "the lease is renewed at the next turn",
     "proxy/health_checks.py HealthChecks._watch Exception": LOGGED + "the instance is checked on",

@@ -56,7 +56,7 @@ OLDER_PARTS: Final = frozenset(
     | {one.variable for one in NAMES.table if one.part and not one.family}
 )
 """Variables of the older system that settings are composed of; they have no row of their own."""
-_OWN_COOKIES: Final = frozenset({"queue-pass", "visitor", "__Host-visitor"})
+_OWN_COOKIES: Final = re.compile("queue-pass(-.*)?|queue-language|(__Host-)?(visitor|desk)")
 _CHOSEN_ELSEWHERE: Final = frozenset(
     {"CONFIG_SERVER_HEADERS", "CONFIG_SERVER_PASSWORD", "CONFIG_SERVER_TOKEN"}
 )
@@ -324,7 +324,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
 
 
 def _cookies(settings: Settings) -> Iterator[str]:
-    if settings.jwt_cookie_name in _OWN_COOKIES:
+    if _OWN_COOKIES.fullmatch(settings.jwt_cookie_name or ""):
         yield (
             f"JWT_COOKIE_NAME is {settings.jwt_cookie_name}, the name of a cookie that the gateway itself may set, so "
             "one would replace the other, and services would not get it: take another name"

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, cycle
+from itertools import chain, cycle, islice
 from time import monotonic
 
 from gateway.sse import termination
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 OPENING_SECONDS = 0.1
 """Maximum delay in seconds of an answer's head: until then it waits for the first status, to go out together with
 it."""
+
+
+OPENED_AT_ONCE = 256
+"""Answers of which the heads are written in one iteration of the event loop because their first status is late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +294,11 @@ class Hub:
     def _open_overdue(self) -> None:
         """One timer for all waiting streams: a stream that has just joined is opened a little early."""
         self._late_timer = None
-        for subscriber in self._opening:
+        for subscriber in tuple(islice(self._opening, OPENED_AT_ONCE)):
+            self._opening.discard(subscriber)
             subscriber.flush()
-        self._opening.clear()
+        if self._opening:
+            self._late_timer = asyncio.get_running_loop().call_later(0.0, self._open_overdue)
 
     def _send_status(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from gateway.waiting_room.batch import Batcher, BatchObserver, Outcome
 from gateway.waiting_room.redis.connection import CallObserver, Redis, ignore_calls
@@ -36,6 +37,24 @@ def bucket_key(prefix: str, name: str) -> str:
     requests."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return f"{prefix}gw:{{limits}}:{digest[:32]}"
+
+
+class _Packed(NamedTuple):
+    """A bucket as Redis gets it."""
+
+    key: bytes
+    numbers: tuple[bytes, bytes, bytes]
+
+
+def _packed(prefix: str, bucket: Bucket) -> _Packed:
+    rate, capacity, wanted = (b"%d" % number for number in bucket[1:])
+    return _Packed(bucket_key(prefix, bucket.name).encode(), (rate, capacity, wanted))
+
+
+_MAX_KNOWN_NAME: Final = 256
+"""Characters. Names contain what clients send; longer ones are packed anew each time, so that they fill no memory."""
+_known_packed: Final = lru_cache(maxsize=4096)(_packed)
+"""The same for the buckets of callers who call again."""
 
 
 class RateLimiter:
@@ -75,13 +94,15 @@ class RateLimiter:
         self._batcher.submit_to(buckets, outcome)
 
     async def _send(self, requests: list[Sequence[Bucket]]) -> list[Verdict]:
-        keys: list[str] = []
-        arguments: list[int] = []
+        keys: list[bytes] = []
+        arguments: list[bytes | int] = []
         for buckets in requests:
-            arguments.append(len(buckets))
+            arguments.append(b"1" if len(buckets) == 1 else len(buckets))
             for bucket in buckets:
-                keys.append(bucket_key(self._prefix, bucket.name))
-                arguments += bucket[1:]
+                pack = _known_packed if len(bucket.name) <= _MAX_KNOWN_NAME else _packed
+                packed = pack(self._prefix, bucket)
+                keys.append(packed.key)
+                arguments += packed.numbers
         reply = await self._link.run(self._script, keys, arguments, len(requests))
         return [_verdict(each) for each in reply]
 

@@ -56,12 +56,19 @@ NAMES = (
 _ROOM = "--- @include room\n"
 _INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
 _FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"(?<!-)--(?!- @(?:only if|end|all)\b).*")
+_COMMENT = re.compile(r"(?<!-)--(?!- @(?:only if|end|all|rarely)\b).*")
 _SECTION = re.compile(r"^--- @only if ([^\n]+)\n(.*?)^--- @end\n", re.MULTILINE | re.DOTALL)
+_RARELY = re.compile(r"^(?:--- @rarely [\w, ]+\n)+", re.MULTILINE)
 _ALL = re.compile(r"^--- @all\n", re.MULTILINE)
 _CONSTANTS = re.compile(
     r"^local ([A-Z_]+(?:, [A-Z_]+)*) = ((?:\d+|'\d+')(?:, (?:\d+|'\d+'))*)\n", re.MULTILINE
 )
+_KEYS = re.compile(r"^local (\w+(?:,\s+\w+)*) =\s+(KEYS\[\d+\](?:, KEYS\[\d+\])*)\n", re.MULTILINE)
+_INNER = "return (function() "
+_DEFINED = re.compile(r"^(?:local )?function (\w+)\(", re.MULTILINE)
+_DEFINITION = re.compile(r"^(local )?function (\w+)\(", re.MULTILINE)
+_LATER = re.compile(r"^(local )?function (\w+)\(\) --- @later\nend\n", re.MULTILINE)
+_SKIPS = re.compile(r"^local (\w+(?:, \w+)* = skip(?:, skip)*\n)", re.MULTILINE)
 _STRING_OR_WORD = re.compile(r"'(?:\\.|[^'\\\n])*'|(?<![.\w])[A-Za-z_]\w*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -86,7 +93,7 @@ def joined(source: str, paste: Callable[[re.Match[str]], str]) -> str:
     head, room, rest = source.partition(_ROOM)
     if not room:
         return _INCLUDE.sub(paste, source)
-    return _INCLUDE.sub(paste, head + room) + "return (function() " + _INCLUDE.sub(paste, rest) + "\nend)()\n"
+    return _INCLUDE.sub(paste, head + room) + _INNER + _INCLUDE.sub(paste, rest) + "\nend)()\n"
 
 
 def without_unused(text: str) -> str:
@@ -98,7 +105,7 @@ def without_unused(text: str) -> str:
     text = _COMMENT.sub("", text)
     bodies = {match[1]: match[0] for match in _FUNCTION.finditer(text)}
     used: set[str] = set()
-    new = set(_WORD.findall(_FUNCTION.sub("", text)))
+    new = set(_WORD.findall(_RARELY.sub("", _FUNCTION.sub("", text))))
     if not _ALL.search(text):
         # Conditional sections will use it.
         new.add("skip")
@@ -130,6 +137,33 @@ def with_conditions(text: str) -> str:
     return _SECTION.sub(conditional, text)
 
 
+def with_rare(text: str) -> str:
+    """The text of a script that defines some of its functions only when it first calls one of them.
+
+    It names them in lines ``--- @rarely settle, park``, at a place where all that these functions use is defined. Until
+    then they are nil in the table of functions, see ``with_table``, whose metatable defines them.
+    """
+    marked = _RARELY.search(text)
+    if not marked:
+        return text
+    rare = set(_WORD.findall(marked[0].replace("--- @rarely", "")))
+    moved: list[str] = []
+
+    def move(match: re.Match[str]) -> str:
+        if match[1] not in rare:
+            return match[0]
+        body = match[0].removeprefix("local ")
+        moved.append(f"if not {match[1]} then\n{body}end\n")
+        return f"local function {match[1]}() --- @later\nend\n"
+
+    text = _FUNCTION.sub(move, text[: marked.start()]) + text[marked.start() :]
+    definer = (
+        "setmetatable(f, { __index = function(_, place)\n"
+        f"setmetatable(f, nil)\n{''.join(moved)}return f[place]\nend }})\n"
+    )
+    return _RARELY.sub(lambda _: definer, text)
+
+
 def with_constants(text: str) -> str:
     """The text of a script with its numbers in place of their names.
 
@@ -146,9 +180,52 @@ def with_constants(text: str) -> str:
     return _STRING_OR_WORD.sub(lambda match: values.get(match[0], match[0]), text)
 
 
+def with_keys(text: str, room: str) -> str:
+    """The text of a script with ``KEYS[4]`` in place of the name ``settings``, and so on, as ``room`` names the keys.
+
+    Most calls use few of a room's keys. A local that any function uses costs each call some 700 instructions, and an
+    element of the global ``KEYS`` some 100 for each use.
+    """
+    keys: dict[str, str] = {}
+    for match in _KEYS.finditer(room):
+        keys.update(zip(re.split(r",\s+", match[1]), match[2].split(", "), strict=True))
+        text = text.replace(match[0], "")
+    return _STRING_OR_WORD.sub(lambda match: keys.get(match[0], match[0]), text)
+
+
+def with_table(text: str) -> str:
+    """The text of a script with the functions that it defines after ``room`` in one table: ``f[1]``, ``f[2]``, and on.
+
+    A local that any function uses costs each call some 700 instructions, and more for each further function. A function
+    in a table costs 40, and 40 for each use.
+    """
+    head, begin, rest = text.partition(_INNER)
+    names = list(dict.fromkeys(_DEFINED.findall(rest)))
+    if not names:
+        return text
+    places = {name: f"f[{number}]" for number, name in enumerate(names, 1)}
+    # Within a section, a function that comes later replaces the one that does nothing.
+    rest = _LATER.sub(lambda match: "" if match[1] else f"{match[2]} = nil\n", rest)
+    rest = _DEFINITION.sub(lambda match: f"{match[2]} = function(", rest)
+    rest = _SKIPS.sub(lambda match: match[1], rest)
+    rest = _STRING_OR_WORD.sub(lambda match: places.get(match[0], match[0]), rest)
+    return f"{head}local f = {{ {', '.join(['nil'] * len(names))} }}\n{begin}{rest}"
+
+
 @cache
 def _source(path: str) -> str:
     return files("gateway").joinpath("lua_scripts", path).read_text(encoding="utf-8")
+
+
+def joined_text(name: str, includes: Mapping[str, str] | None = None) -> str:
+    """The script ``lua_scripts/<name>.lua`` with its includes, and without the functions that it does not use."""
+
+    def paste(match: re.Match[str]) -> str:
+        include = match[1]
+        given = (includes or {}).get(include)
+        return given if given is not None else _source(f"includes/{include}.lua")
+
+    return without_unused(joined(_source(f"{name}.lua"), paste))
 
 
 def load(name: str, includes: Mapping[str, str] | None = None) -> Script:
@@ -156,13 +233,10 @@ def load(name: str, includes: Mapping[str, str] | None = None) -> Script:
 
     ``includes`` replaces includes by name; tests replace the clock this way.
     """
-
-    def paste(match: re.Match[str]) -> str:
-        include = match[1]
-        given = (includes or {}).get(include)
-        return given if given is not None else _source(f"includes/{include}.lua")
-
-    text = with_constants(with_conditions(without_unused(joined(_source(f"{name}.lua"), paste))))
+    text = with_constants(with_conditions(with_rare(joined_text(name, includes))))
+    if _ROOM in _source(f"{name}.lua"):
+        text = with_table(text)
+        text = with_keys(text, (includes or {}).get("room") or _source("includes/room.lua"))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -29,34 +29,35 @@ local function new_lane(user)
 end
 
 -- Called before the first lineup of a call. wanted: the lanes that users want, one name for each of the users in ARGV, from
--- index first on. step: how many arguments there are of each user.
+-- index first on. step: how many arguments there are of each user. Returns an error reply if the lanes can't be read.
 local function begin_lineups(wanted, first, step)
+  if lanes then
+    local unknown, names = {}, string.gmatch(wanted, '%S+')
+    lanes.wanted = { user = nil }
+    for at = first, #ARGV, step do
+      local user = ARGV[at]
+      lanes.wanted[user] = names()
+      if not lanes.known[user] then
+        unknown[#unknown + 1] = user
+      end
+    end
+    local wrong = #unknown > 0 and look_up_lanes(unpack(unknown))
+    if wrong then
+      return wrong
+    end
+  end
   if not full then
     close_if_due()
   end
   promote()
   ticket = highest_ticket()
-  if not lanes then
-    return
-  end
-  local unknown, at = {}, first
-  lanes.wanted = {}
-  for name in string.gmatch(wanted, '%S+') do
-    local user = ARGV[at]
-    if user then
-      lanes.wanted[user] = name
-      unknown[#unknown + 1] = not lanes.known[user] and user or nil
-    end
-    at = at + step
-  end
-  if #unknown > 0 then
-    look_up_lanes(unpack(unknown))
-  end
+  return nil
 end
 
 local function queue(user, place)
   ticket = ticket + 1
-  write('SET', counter, as_ticket(ticket))
+  last_given = as_ticket(ticket)
+  write('SET', counter, last_given)
   if place then
     forget_missed(user)
     if lanes then
@@ -64,7 +65,7 @@ local function queue(user, place)
     end
   end
   local lane = new_lane(user)
-  put_in_lane(lane, user, as_ticket(ticket))
+  put_in_lane(lane, user, last_given)
   done.lineups = (done.lineups or 0) + 1
   happened(user, place and 'MOVED' or 'JOINED', ticket)
   sighted(user)

@@ -11,9 +11,10 @@ local function close_if_due()
     return
   end
   opening.phase, opening.value, opening.placed, opening.gone = 'closed', rule.opens_at, 0, 0
-  opening.base, opening.size = highest_ticket(), redis.call('ZCARD', rule.registered)
+  opening.base, opening.size = highest_ticket(), redis.call('ZCARD', registered)
   rule.under_way, paused = true, true
-  write('SET', counter, as_ticket(opening.base + opening.size))
+  last_given = as_ticket(opening.base + opening.size)
+  write('SET', counter, last_given)
   write_opening()
 end
 --- @end

@@ -24,7 +24,7 @@ end
 
 -- How many registered users can lose their registrations now. Once the pre-queue has closed, they first get their places.
 local function may_withdraw()
-  return rule.opening and rule.opening.phase == 'gathering' and redis.call('ZCARD', rule.registered) or 0
+  return rule.opening and rule.opening.phase == 'gathering' and redis.call('ZCARD', registered) or 0
 end
 
 -- The user loses the place or registration, unless the user is allowed in. Returns {user, ticket}, or nil.
@@ -64,7 +64,7 @@ local function end_places(most)
   end
   if may_withdraw() > 0 and #users < most then
     local numbers = redis.call(
-      'ZRANGEBYSCORE', rule.registered, '-inf', as_ticket(rule.emptied_number), 'LIMIT', 0, most - #users)
+      'ZRANGEBYSCORE', registered, '-inf', as_ticket(rule.emptied_number), 'LIMIT', 0, most - #users)
     for _, user in ipairs(numbers) do
       users[#users + 1] = user
     end

@@ -20,7 +20,10 @@ local function happened(user, what, ticket, why)
     concerned[#concerned + 1] = user
     concerned.moment = concerned.moment or string.format('%x.', now)
   end
-  local value = ticket and tonumber(as_ticket(ticket)) or 0
+  local value = tonumber(ticket or 0)
+  if value % 1 ~= 0 or math.abs(value) > EXACT then
+    value = tonumber(as_ticket(value))
+  end
   local number = string.format(value < 0 and '-%x ' or '%x ', math.abs(value))
   local last = (what == 'EXPIRED' or what == 'LEFT' or what == 'REMOVED') and ';' or ','
   entries[user] = before .. concerned.moment .. number .. what .. (why and ' ' .. why or '') .. last

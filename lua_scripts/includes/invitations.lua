@@ -21,17 +21,17 @@ local function uses_of(invitation)
 end
 
 -- Lines up a user who is not eligible. invitation: a key; uses: how often it may be used, 0: the user has none; expires:
--- until when (ms). line_up: lines up a user who is eligible. An invitation is spent with the place that it brings, and not
--- with a refusal.
-local function line_up_by(invitation, uses, expires, user, line_up)
+-- until when (ms). line_up_invited: lines up a user who is eligible. An invitation is spent with the place that it brings, and
+-- not with a refusal.
+local function line_up_by(invitation, uses, expires, user, line_up_invited)
   if has_place(user) then
-    return line_up(user)
+    return line_up_invited(user)
   end
   local used = uses_of(invitation)
   if used >= uses or expires <= now then
     return answer_refused(NOT_ELIGIBLE)
   end
-  local answer = line_up(user)
+  local answer = line_up_invited(user)
   if answer[1] == WAITING or answer[1] == ADMITTED or answer[1] == REGISTERED then
     write('SET', invitation, string.format('%.0f', used + 1), 'PX', string.format('%.0f', expires - now))
   end

@@ -55,7 +55,7 @@ local function read_lanes()
   if not hash then
     return redis.error_reply('LANES ' .. rule.lanes)
   end
-  local wrong = wrong_type(hash, 'HLEN')
+  local wrong = not looks_up_lanes and wrong_type(hash, 'HLEN')
   if wrong then
     return wrong
   end
@@ -96,10 +96,15 @@ do
 end
 
 --- @only if lanes
--- Looks up the lanes of users, whom it gets as arguments, at once. At least one.
+-- Looks up the lanes of users, whom it gets as arguments, at once. At least one. Returns an error reply if the key holds
+-- another type, else nil.
 local function look_up_lanes(...)
-  local users = { ... }
-  for nth, name in ipairs(redis.call('HMGET', lanes.hash, ...)) do
+  local users, names = { ... }, redis.pcall('HMGET', lanes.hash, ...)
+  local wrong = failed_read(lanes.hash, names)
+  if wrong then
+    return wrong
+  end
+  for nth, name in ipairs(names) do
     local user = users[nth]
     if lanes.changes[user] ~= nil then
       -- This is still to be written.
@@ -185,7 +190,9 @@ end
 local function places_of(users)
   local found = redis.call('ZMSCORE', line, unpack(users))
   if lanes then
-    look_up_lanes(unpack(users))
+    if not looks_up_lanes then
+      look_up_lanes(unpack(users))
+    end
     for at, user in ipairs(users) do
       local key = lanes.known[user].key
       if key ~= line then

@@ -28,7 +28,7 @@ local function minute_numbers(minute, before)
   local sound, totals = pcall(cjson.decode, before)
   totals = sound and type(totals) == 'table' and totals or {}
   local any = waiting + held + parked_count > 0
-  local numbers = { minute = minute, waiting = waiting, inside = held, absent = parked_count }
+  local numbers = { minute = minute, waiting = waiting, ['inside'] = held, ['absent'] = parked_count }
   for name, total in pairs(totals_ever()) do
     local count = total - (number_within(totals[name], 0, total) or 0)
     if count > 0 then

@@ -31,14 +31,14 @@ local function write_opening()
 end
 
 -- Whether this score in registered is that of a user who has not left.
-local function counts(number)
+local function is_present(number)
   return number and tonumber(number) % 1 == 0
 end
 
 -- How many users are registered and not in line yet.
 local function registered_count()
   local opening = rule.opening
-  return opening and opening.phase == 'gathering' and redis.call('ZCARD', rule.registered) or unplaced()
+  return opening and opening.phase == 'gathering' and redis.call('ZCARD', registered) or unplaced()
 end
 
 -- The user is registered no longer. Returns whether the user was.
@@ -47,16 +47,16 @@ local function withdraw(user)
   if not opening or opening.phase == 'open' then
     return false
   end
-  local number = redis.call('ZSCORE', rule.registered, user)
-  if not counts(number) then
+  local number = redis.call('ZSCORE', registered, user)
+  if not is_present(number) then
     return false
   end
   if opening.phase == 'gathering' then
-    redis.call('ZREM', rule.registered, user)
+    redis.call('ZREM', registered, user)
     count_registered(user, -1)
   else
     local place = tonumber(place_of(user) or nil)
-    write('ZADD', rule.registered, 'XX', tonumber(number) + 0.5, user)
+    write('ZADD', registered, 'XX', tonumber(number) + 0.5, user)
     if not (place and place > opening.base and place <= opening.base + opening.placed) then
       opening.gone = opening.gone + 1
       count_registered(user, -1)
@@ -70,7 +70,7 @@ end
 -- ticket of an older system ends the registration.
 local function is_registered(user, place)
   local opening = rule.opening
-  if not opening or opening.phase == 'open' or not counts(redis.call('ZSCORE', rule.registered, user)) then
+  if not opening or opening.phase == 'open' or not is_present(redis.call('ZSCORE', registered, user)) then
     return false
   end
   if place and (opening.phase == 'gathering' or tonumber(place) <= opening.base) then

@@ -29,18 +29,13 @@ local function park(user, ticket, why)
   happened(user, 'PARKED', ticket, why)
 end
 
--- A parked user is seen, and is back in line with the same ticket. Returns whether the user was parked; if so, the
--- caller calls promote, since it may be the user's turn. A ticket that is unusable is replaced by one at the end.
-local function come_back(user)
-  local before = parked_count
-  local ticket = unpark(user)
-  if parked_count == before then
-    return false
-  end
+-- A user who was parked is back in line with this ticket; nil: it was unusable, and is replaced by one at the end.
+local function return_to_line(user, ticket)
   local place, lane = place_of(user)
   if not ticket then
     ticket = place and tonumber(place) or highest_ticket() + 1
-    write('SET', counter, as_ticket(math.max(ticket, highest_ticket())))
+    last_given = as_ticket(math.max(ticket, highest_ticket()))
+    write('SET', counter, last_given)
   end
   if place then
     ticket = math.min(ticket, tonumber(place))
@@ -49,6 +44,17 @@ local function come_back(user)
   sighted(user)
   done.returns = (done.returns or 0) + 1
   happened(user, 'RETURNED', ticket)
+end
+
+-- A parked user is seen, and is back in line with the same ticket. Returns whether the user was parked; if so, the
+-- caller calls promote, since it may be the user's turn.
+local function come_back(user)
+  local before = parked_count
+  local ticket = unpark(user)
+  if parked_count == before then
+    return false
+  end
+  return_to_line(user, ticket)
   return true
 end
 --- @end

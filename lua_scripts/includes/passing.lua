@@ -29,12 +29,6 @@ local used = {}
 -- Whether a user of this call was lined up.
 local lined_up = false
 
--- Whether the user is allowed in now, after a return from parking: then what was read before holds no longer.
-local function allowed_in_now(user)
-  local left = session_left(user)
-  return left and left > 0
-end
-
 -- A call of a promoted user passes, and so claims the slot. window: the user's score in claims. Returns -1 if this is one
 -- of the first calls.
 local function claim(user, window)
@@ -73,7 +67,9 @@ local function refuse(user, place, at)
   end
   if come_back(user) then
     promote()
-    if allowed_in_now(user) then
+    -- What was read before holds no longer.
+    local left = session_left(user)
+    if left and left > 0 then
       return renew(user, began_at(user), windows and redis.call('ZSCORE', claims, user))
     end
     place = place_of(user)

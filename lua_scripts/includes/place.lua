@@ -49,8 +49,8 @@ local function answer_waiting(lane, ticket, position)
   return { WAITING, tonumber(ticket), position, size, 0, lane.number }
 end
 
-local function answer_inside(code, left, claim)
-  return { code, 0, 0, waiting, math.ceil(left), claim }
+local function answer_inside(code, left, must_claim)
+  return { code, 0, 0, waiting, math.ceil(left), must_claim }
 end
 
 -- A lineup is refused. wait: milliseconds until the user may line up again, where known.

@@ -1,23 +1,14 @@
 -- Only this file admits users from the head of the line. Needs clock, room, lanes, rate, history, parking
 -- and session.
 
-local admissions_left = MOST
-
 -- Whether a slot may become free now. While an older system is followed, a slot must not stay free while users wait:
 -- that system admits new users past the line.
 local function may_free()
   return not following or waiting == 0 or (not paused and tokens_left() ~= 0 and next_can_be_told())
 end
 
--- Fills free slots from the head of the line, by ticket, and publishes the admissions in the same call. Each user is
--- written as allowed in before being removed from the line. If the script breaks off in between, the user is in both
--- keys, which means allowed in.
-local function promote()
-  -- So that most calls define no more functions.
-  if paused or waiting == 0 or held >= capacity then
-    return
-  end
-
+-- See promote. In a function of its own, so that most calls define none of these.
+local function fill_slots()
   -- head: {user, ticket, …} by ticket. Records how long each user has waited. The wait is counted from half a second (the
   -- middle between two sweeps) after the last mark at which the ticket had not been given yet. It is unknown before the
   -- first sweep.
@@ -101,6 +92,7 @@ local function promote()
       write('HSET', inside, unpack(sessions))
       write('ZADD', activity, unpack(index))
       write('ZADD', since, unpack(index))
+      sessions_changed = true
     end
     take_out(unpack(users))
     redis.call('ZREM', absent, unpack(users))
@@ -111,7 +103,7 @@ local function promote()
         parked_count = parked_count - both
       end
     end
-    local claim_by
+    local must_claim
     if rule.claim_ms > 0 and not following and #sessions > 0 then
       local kept = {}
       for at, person in ipairs(people) do
@@ -119,7 +111,7 @@ local function promote()
       end
       write('ZADD', claims, unpack(index))
       write('ZADD', tickets, unpack(kept))
-      claim_by = now + rule.claim_ms
+      must_claim = now + rule.claim_ms
     elseif lanes then
       for _, user in ipairs(users) do
         lanes.changes[user], lanes.entered[user], lanes.known[user] = false, false, lanes.default
@@ -129,7 +121,7 @@ local function promote()
     spend(#sessions / 2)
     done.admitted = (done.admitted or 0) + #sessions / 2
     done.promoted = (done.promoted or 0) + #users
-    tell('ADMITTED', people, nil, claim_by)
+    tell('ADMITTED', people, nil, must_claim)
     for _, one in ipairs(inside_already) do
       tell('ADMITTED', { one[1] }, one[2])
     end
@@ -162,5 +154,14 @@ local function promote()
     if not any then
       return
     end
+  end
+end
+
+-- Fills free slots from the head of the line, by ticket, and publishes the admissions in the same call. Each user is
+-- written as allowed in before being removed from the line. If the script breaks off in between, the user is in both
+-- keys, which means allowed in.
+local function promote()
+  if not paused and waiting > 0 and held < capacity then
+    fill_slots()
   end
 end

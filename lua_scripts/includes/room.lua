@@ -9,7 +9,7 @@
 -- KEYS[6]  absent    zset    user -> epoch millisecond of the last sighting, of users who wait; a stream adds none
 -- KEYS[7]  streams   hash    user -> number of instances at which the user has an open stream
 -- KEYS[8]  pace      hash    how fast the line moves: admissions, slot_ms, departures, waited_ms, at, rate,
---                            abandon_rate, still_ms (and what rate.lua adds); wait:<class>: how many users admitted
+--                            abandon_rate, still_ms, sessions (and what rate.lua adds); wait:<class>: how many users admitted
 --                            from the line had waited so long, ever, see summary.lua; error:<class>: how
 --                            many streams' first estimates were so far off, ever, see beat.lua
 -- KEYS[9]  tally     hash    totals ever: admitted, expired, evicted, …
@@ -45,7 +45,9 @@ local SCHEMA = 2
 local MOST = 256
 
 -- In place of the functions of a feature that the room does not use. A section of an include that begins with
--- '--- @only if' and ends with '--- @end' defines its functions only if that holds; see gateway/waiting_room/scripts.py.
+-- '--- @only if' and ends with '--- @end' defines its functions only if that holds. A script defines the functions that it
+-- names in lines '--- @rarely' only in a call that uses one of them. See gateway/waiting_room/scripts.py, which also puts
+-- the elements of KEYS in place of their names.
 local function skip()
 end
 
@@ -77,20 +79,23 @@ local function wrong_type(key, size)
   return failed_read(key, redis.pcall(size, key))
 end
 
--- The numbers that every call needs. Reading them checks the types of their keys, too.
+-- What every call needs. Reading them checks the types of their keys, too.
 local waiting, held = redis.pcall('ZCARD', line), redis.pcall('HLEN', inside)
 local parked_count = redis.pcall('ZCARD', parked)
+-- As text; false: none.
+local last_given = redis.pcall('GET', counter)
+local known_sessions = redis.pcall('ZCARD', since)
 local stored_limits = redis.pcall('HMGET', settings,
   'capacity', 'duration_ms', 'paused', 'older_since', 'rules', 'opening', 'doors', 'stock',
   'notice_version')
-local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms')
+local stored_rates = redis.pcall('HMGET', pace, 'rate', 'abandon_rate', 'still_ms', 'sessions')
 
 do
   local wrong = failed_read(line, waiting) or failed_read(inside, held) or failed_read(parked, parked_count)
     or failed_read(settings, stored_limits) or failed_read(pace, stored_rates)
-    or wrong_type(counter, 'STRLEN') or wrong_type(activity, 'ZCARD') or wrong_type(absent, 'ZCARD')
+    or failed_read(counter, last_given) or wrong_type(activity, 'ZCARD') or wrong_type(absent, 'ZCARD')
     or wrong_type(streams, 'HLEN')
-    or wrong_type(tally, 'HLEN') or wrong_type(since, 'ZCARD') or wrong_type(marks, 'ZCARD')
+    or wrong_type(tally, 'HLEN') or failed_read(since, known_sessions) or wrong_type(marks, 'ZCARD')
   if wrong then
     return wrong
   end
@@ -115,6 +120,8 @@ end
 -- Whether Redis is at maxmemory. Tested before the first write, by a write that changes nothing.
 local function out_of_memory()
   local reply = redis.pcall('SETRANGE', counter, '0', '')
+  -- If Redis has taken it, it was the first write.
+  writing = type(reply) ~= 'table'
   return type(reply) == 'table' and string.find(reply.err, 'OOM', 1, true) ~= nil
 end
 
@@ -183,11 +190,11 @@ end
 -- parts of a token that are refilled each millisecond, nil: no rate, see includes/rate.lua; keeps_place: whether relineup is keep;
 -- implicit: whether lineup is; max_waiting; lineups: those per minute, at most MOST_LINEUPS; mode: its code, which only instances need; whole_session:
 -- milliseconds that a session lasts if the user makes no gated call, from the admission on; opens_at, closes_at and
--- prequeue, in milliseconds; without_moment: opens_at is not given, not even as 0. Beside them: registered: that key; opening: the record of the opening, nil if there is none;
+-- prequeue, in milliseconds; without_moment: opens_at is not given, not even as 0. Beside them: opening: the record of the opening, nil if there is none;
 -- under_way: its users are being put in line, see includes/opening.lua.
 -- The table is made with room for all of them at once, which is cheaper than letting it grow.
 local rule = {
-  registered = registered, history_ms = 3600000, absent_ms = 60000, hold_ms = 1800000, max_session = 0, claim_ms = 0,
+  history_ms = 3600000, absent_ms = 60000, hold_ms = 1800000, max_session = 0, claim_ms = 0,
   opens_at = 0, closes_at = 0, prequeue = 0, without_moment = true, keeps_place = false, implicit = false, max_waiting = 0,
   lineups = 0, mode = 0, whole_session = duration,
 }
@@ -322,6 +329,16 @@ local timed = rule.opening or rule.opens_at + rule.closes_at > 0
 
 -- A number that changes with what operators tell all users, see notice.lua; nil if there was never anything.
 rule.notice = stored_limits[9] and limit(stored_limits[9], 0)
+
+-- How many users this call may still admit.
+local admissions_left = MOST
+
+-- Whether this call has changed the key since.
+local sessions_changed = false
+
+-- Whether the script looks up the lanes of all its users before its first write, and returns what look_up_lanes returns: then
+-- this checks the type of that key.
+local looks_up_lanes = false
 
 local waiting_before, held_before, capacity_before = waiting, held, capacity
 

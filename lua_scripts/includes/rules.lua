@@ -6,7 +6,7 @@
 
 -- The allowed values, as patterns and as words. A rate has at most seven digits.
 local ALLOWED = {
-  absent = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$', history = '^%d+$',
+  ['absent'] = '^%d+$', hold = '^%d+$', max_session = '^%d+$', claim = '^%d+$', ['history'] = '^%d+$',
   max_waiting = '^%d+$', lineups_per_minute = '^%d+$', rate = '^[1-9]%d?%d?%d?%d?%d?%d?/[smh]$',
   opens_at = '^%d+$', closes_at = '^%d+$', prequeue = '^%d+$', lanes = '^[%w_-]+:%d+[%w_,:-]*$',
 }

@@ -35,6 +35,7 @@ local function began_at(user)
   if not began then
     began = now
     write('ZADD', since, now, user)
+    sessions_changed = true
   end
   return began
 end
@@ -64,10 +65,10 @@ local function session_left(user)
 end
 
 -- Records the length of a session that is over. began: nil or unusable if not known; then nothing is recorded.
-local function note_stay(began, ended)
-  began = began and number_within(began, 0, ended)
+local function note_stay(began, finished)
+  began = began and number_within(began, 0, finished)
   if began then
-    stays[#stays + 1] = ended - began
+    stays[#stays + 1] = finished - began
   end
 end
 
@@ -75,6 +76,7 @@ local function begin_session(user)
   write('HSET', inside, user, string.format('%.0f', math.floor(now / 1000)))
   write('ZADD', activity, now, user)
   write('ZADD', since, now, user)
+  sessions_changed = true
   held = held + 1
   done.admitted = (done.admitted or 0) + 1
   happened(user, 'ADMITTED')
@@ -102,6 +104,7 @@ local function end_session(user, left)
   close_window(user)
   redis.call('HDEL', inside, user)
   redis.call('ZREM', since, user)
+  sessions_changed = true
   redis.call('ZREM', activity, user)
   held = held - 1
 end
@@ -112,6 +115,7 @@ local function hand_over(user, left)
   note_stay(redis.call('ZSCORE', since, user), now + math.min(left, 0))
   write('HSET', inside, user, '0')
   redis.call('ZREM', since, user)
+  sessions_changed = true
   redis.call('ZREM', activity, user)
 end
 

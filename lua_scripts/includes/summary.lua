@@ -22,8 +22,8 @@ local function keep_pace(beat)
   -- The first line may begin when the room has just been filled and no session is near its end. Then each of these
   -- sessions counts as half an admission: on average, half of it is over when the line is measured.
   local function just_begun()
-    local ended = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
-    return math.max(0, held_before - math.max(0, ended))
+    local finished = (number_within(redis.call('HGET', tally, 'admitted'), 0, EXACT) or 0) - held_before
+    return math.max(0, held_before - math.max(0, finished))
   end
 
   local stored = redis.call('HMGET', pace,
@@ -64,7 +64,7 @@ local function keep_pace(beat)
       abandon_rate = string.format('%.9g', measured)
     end
   end
-  stored_rates = { rate or '', abandon_rate or '', promoted > 0 and 0 or still_ms }
+  stored_rates = { rate or '', abandon_rate or '', promoted > 0 and 0 or still_ms, stored_rates[4] }
   write('HSET', pace,
     'admissions', admissions and string.format('%.9g', admissions) or '',
     'slot_ms', string.format('%.9g', slot_ms),
@@ -91,22 +91,47 @@ local function rates()
 end
 
 -- Milliseconds since admission of five sessions: the oldest, those at a quarter, a half and three quarters, and the
--- youngest. Empty while no user waits, or if too few sessions are known; 0 if this call did not read them.
-local function ages()
-  if not estimates then
-    return 0
-  end
-  local known = redis.call('ZCARD', since)
-  if waiting == 0 or known < 2 or 2 * known < held then
-    return {}
-  end
+-- youngest.
+local function read_ages()
   local found = {}
   for quarter = 0, 4 do
-    local rank = math.floor(quarter * (known - 1) / 4 + 0.5)
+    local rank = math.floor(quarter * (known_sessions - 1) / 4 + 0.5)
     local one = redis.call('ZRANGE', since, rank, rank, 'WITHSCORES')
     found[#found + 1] = math.max(0, now - (number_within(one[2], 0, now) or now))
   end
   return found
+end
+
+-- While users wait, the hash pace holds these ages, after the moment at which they were so. A sweep writes them, and each
+-- call that changes the key since, so that other calls need not read them there. Without a sweep for SESSIONS_MS they no longer
+-- count: an instance of an earlier version, which changes since and writes no ages, may sweep.
+local SESSIONS_MS = 2000
+
+local function keep_ages()
+  known_sessions = redis.call('ZCARD', since)
+  if waiting > 0 and known_sessions > 1 then
+    stored_rates[4] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f', now, unpack(read_ages()))
+    write('HSET', pace, 'sessions', stored_rates[4])
+  elseif stored_rates[4] then
+    stored_rates[4] = nil
+    redis.call('HDEL', pace, 'sessions')
+  end
+end
+
+-- The ages. Empty while no user waits, or if too few sessions are known; 0 if this call did not read them.
+local function ages()
+  if not estimates then
+    return 0
+  end
+  if waiting == 0 or known_sessions < 2 or 2 * known_sessions < held then
+    return {}
+  end
+  local at, a, b, c, d, e = string.match(stored_rates[4] or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  if not number_within(at, now - SESSIONS_MS, now) then
+    return read_ages()
+  end
+  local passed = now - at
+  return { a + passed, b + passed, c + passed, d + passed, e + passed }
 end
 
 --- @only if following
@@ -188,6 +213,9 @@ local function summary(unfinished)
         write('HSET', pace, name, count)
       end
     end
+  end
+  if sessions_changed and (waiting > 0 or stored_rates[4]) then
+    keep_ages()
   end
   keep_tokens()
   keep_lanes()

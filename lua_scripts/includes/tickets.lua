@@ -15,7 +15,7 @@ local function highest_ticket()
     unsound = redis.call('ZRANGEBYSCORE', line, UNSOUND, '+inf')
   end
   local highest = math.floor(math.max(
-    number_within(redis.call('GET', counter), 0, SOUND_BELOW - 1) or 0,
+    number_within(last_given, 0, SOUND_BELOW - 1) or 0,
     number_within(top[2], 0, SOUND_BELOW - 1) or 0
   ))
   if parked_count > 0 or rule.claim_ms > 0 then
@@ -32,7 +32,8 @@ local function highest_ticket()
   if not unsound then
     return highest
   end
-  write('SET', counter, as_ticket(highest + #unsound))
+  last_given = as_ticket(highest + #unsound)
+  write('SET', counter, last_given)
   for at, user in ipairs(unsound) do
     write('ZADD', line, as_ticket(highest + at), user)
   end

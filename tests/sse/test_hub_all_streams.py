@@ -7,12 +7,13 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import Any, cast
 
 import pytest
 import uvloop
 
 from gateway.sse import frames
-from gateway.sse.hub import Hub, StreamTimings
+from gateway.sse.hub import OPENED_AT_ONCE, Hub, StreamTimings
 from gateway.sse.pacing import SLOTS
 from gateway.sse.subscriber import Subscriber
 from tests.sse.rig import ALLOWED_IN, NONE, STILL, Event, Line, State, Tab, World, world
@@ -324,3 +325,22 @@ def test_streams_run_on_uvloop_too() -> None:
 
     assert told[0] == "ALLOWED_IN"
     assert "cut_off" in told
+
+
+async def test_of_thousands_of_late_answers_only_some_are_begun_in_each_iteration_of_the_loop() -> None:
+    class Late:
+        def flush(self) -> None:
+            begun.append(self)
+
+    begun: list[Late] = []
+    async with world(STILL) as here:
+        here.hub._opening |= cast(Any, {Late() for _ in range(3 * OPENED_AT_ONCE + 1)})
+        here.hub._open_overdue()
+        most = len(begun)
+        async with asyncio.timeout(5):
+            while here.hub._opening:
+                before = len(begun)
+                await asyncio.sleep(0)
+                most = max(most, len(begun) - before)
+    assert most == OPENED_AT_ONCE
+    assert len(set(begun)) == 3 * OPENED_AT_ONCE + 1

@@ -127,8 +127,8 @@ class Driver(RuleBasedStateMachine):
         # 5: whoever left the line was counted as what they were told.
         kinds = [kind for kind, _, _ in events]
         did = {name: count - before.tally.get(name, 0) for name, count in after.tally.items()}
-        for kind, name in (("ADMITTED", "promoted"), ("ABSENT", "evicted"), ("UNCLAIMED", "unclaimed")):
-            assert kinds.count(kind) == did.get(name, 0)
+        for kind, total in (("ADMITTED", "promoted"), ("ABSENT", "evicted"), ("UNCLAIMED", "unclaimed")):
+            assert kinds.count(kind) == did.get(total, 0)
         # No more than the rate allows.
         self.bucket.take(self.rig.now, did.get("admitted", 0))
         # 4: a free slot and a line are left only together with the word to go on at once, or when to go on.
@@ -140,10 +140,23 @@ class Driver(RuleBasedStateMachine):
         assert (summary.parked, summary.parkings) == (len(after.parked), did.get("parkings", 0))
         assert (summary.capacity, summary.duration * 1000) == (after.capacity, after.duration)
         assert summary.rate >= 0
+        self.assert_ages(summary, after)
         self.assert_estimates(summary, after)
         self.seen = after
         self.events += events
         return reply
+
+    def assert_ages(self, summary: Summary, seen: Seen) -> None:
+        """They are those of five sessions, although not every call reads all that it says of them."""
+        if summary.ages is not None and seen.line:
+            assert milliseconds(summary.ages) == self.ages(len(seen.inside))
+
+    def ages(self, inside: int) -> list[int]:
+        known = self.rig.client.zrange(self.rig.keys.since, 0, -1, withscores=True)
+        if len(known) < 2 or 2 * len(known) < inside:
+            return []
+        places = [int(quarter * (len(known) - 1) / 4 + 0.5) for quarter in range(5)]
+        return [max(0, self.rig.now - int(known[at][1])) for at in places]
 
     def assert_estimates(self, summary: Summary, seen: Seen) -> None:
         """There are none while no one is admitted; and without an admission, or fewer slots, none rises."""
@@ -154,7 +167,9 @@ class Driver(RuleBasedStateMachine):
         # An older system may end sessions and begin others without a word; their ages are of others then.
         sessions = tuple(self.rig.client.zrange(self.rig.keys.since, 0, -1))
         promoted = seen.tally.get("promoted", 0)
-        facts = (promoted, seen.capacity, summary.allowed_in, summary.ages is None, sessions, self.rig.rate)
+        # An earlier version's calls may change sessions as well; then these ages are of others for a while.
+        began = None if summary.ages is None else [self.rig.now - age for age in milliseconds(summary.ages)]
+        facts = (promoted, seen.capacity, summary.allowed_in, began, sessions, self.rig.rate)
         if facts == self.shown_of:
             for user, (at, wait) in waits.items():
                 at_before, before = self.shown.get(user, (0, None))

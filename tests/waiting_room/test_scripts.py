@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from gateway.waiting_room.scripts import NAMES, load, with_conditions, with_constants, without_unused
+from gateway.waiting_room.scripts import (
+    NAMES,
+    joined_text,
+    with_conditions,
+    with_constants,
+    with_keys,
+    with_rare,
+    with_table,
+    without_unused,
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_defines_no_function_that_it_does_not_use(name: str) -> None:
-    text = load(name).text
-    defined = re.findall(r"\blocal function (\w+)", text)
+    text = re.sub(r"--- @rarely .*", "", joined_text(name))
+    # skip stands in place of others.
+    defined = set(re.findall(r"\blocal function (\w+)", text)) - {"skip"}
     unused = [one for one in defined if len(re.findall(rf"\b{one}\b", text)) == 1]
 
     assert unused == []
@@ -45,11 +55,11 @@ def test_a_script_names_no_function_that_it_does_not_define() -> None:
     provided = {
         name
         for script in NAMES
-        for name in re.findall(r"^local function (\w+)", load(script).text, re.MULTILINE)
+        for name in re.findall(r"^local function (\w+)", joined_text(script), re.MULTILINE)
     }
 
     for script in NAMES:
-        text = load(script).text
+        text = joined_text(script)
         called = set(re.findall(r"(?<![.:\w])(\w+)\(", text)) & provided
         known = {
             name
@@ -115,6 +125,76 @@ def test_numbers_stand_in_place_of_their_names() -> None:
     )
 
     assert with_constants(text) == "local most = 256\nreturn { 'MOST', 256, '1', it.MOST, MOST_OF }\n"
+
+
+def test_functions_after_the_room_are_in_a_table() -> None:
+    head = "local function limit(value)\n  return value\nend\n"
+    rest = (
+        "\nlocal used, total = skip, skip\n"
+        "if rule.rate then\n"
+        "function used(by)\n  return limit(by)\nend\n"
+        "function total()\n  return used(1)\nend\n"
+        "end\n"
+        "local function sum(it)\n  return { 'sum', it.total, total() }\nend\n"
+        "return sum(sum)\nend)()\n"
+    )
+
+    assert with_table(head + "return (function() " + rest) == (
+        "local function limit(value)\n  return value\nend\n"
+        "local f = { nil, nil, nil }\n"
+        "return (function() \nf[1], f[2] = skip, skip\n"
+        "if rule.rate then\n"
+        "f[1] = function(by)\n  return limit(by)\nend\n"
+        "f[2] = function()\n  return f[1](1)\nend\n"
+        "end\n"
+        "f[3] = function(it)\n  return { 'sum', it.total, f[2]() }\nend\n"
+        "return f[3](f[3])\nend)()\n"
+    )
+
+
+RARE = (
+    "return (function() \nlocal function often()\n  return seldom()\nend\n"
+    "--- @only if lanes\nlocal function seldom()\n  return never()\nend\n"
+    "local function other()\nend\n--- @end\n"
+    "local function never()\n  return 1\nend\n"
+    "--- @rarely seldom, never\n"
+    "other()\nreturn often()\nend)()\n"
+)
+
+
+def test_functions_that_are_used_rarely_are_defined_when_they_are_used() -> None:
+    assert with_table(with_conditions(with_rare(RARE))) == (
+        "local f = { nil, nil, nil, nil }\n"
+        "return (function() \nf[1] = function()\n  return f[2]()\nend\n"
+        "f[2], f[3] = skip, skip\nif lanes then\nf[2] = nil\nf[3] = function()\nend\nend\n"
+        "setmetatable(f, { __index = function(_, place)\nsetmetatable(f, nil)\n"
+        "if not f[2] then\nf[2] = function()\n  return f[4]()\nend\nend\n"
+        "if not f[4] then\nf[4] = function()\n  return 1\nend\nend\n"
+        "return f[place]\nend })\n"
+        "f[3]()\nreturn f[1]()\nend)()\n"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_functions_that_are_used_rarely_are_defined_before_they_are_named(name: str) -> None:
+    """And not in a section that has variables of its own, which only its functions see."""
+    text = joined_text(name)
+    before, marked, _ = text.partition("--- @rarely ")
+    rare = set(re.findall(r"\w+", "".join(re.findall(r"^--- @rarely (.*\n)", text, re.MULTILINE))))
+    for section in re.findall(r"^--- @only if [^\n]+\n(.*?)^--- @end\n", text, re.MULTILINE | re.DOTALL):
+        names = set(re.findall(r"^local function (\w+)", section, re.MULTILINE))
+        assert not (re.search(r"^local (?!function)", section, re.MULTILINE) and names & rare)
+    assert not marked or "--- @all" not in text
+    assert rare <= set(re.findall(r"^local function (\w+)", before, re.MULTILINE))
+
+
+def test_keys_stand_in_place_of_their_names() -> None:
+    room = "-- A comment.\nlocal line, inside,\n  settings =\n  KEYS[1], KEYS[2], KEYS[4]\nlocal ended = KEYS[17]\n"
+    script = "local watch = KEYS[19]\nreturn { 'line', line, it.inside, settings, ended, watch }\n"
+
+    assert with_keys(room + script, room) == (
+        "-- A comment.\nlocal watch = KEYS[19]\nreturn { 'line', KEYS[1], it.inside, KEYS[4], KEYS[17], watch }\n"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -317,7 +317,7 @@ class RedisConnection:
     async def run(
         self,
         script: Script,
-        keys: Sequence[str],
+        keys: Sequence[str] | Sequence[bytes],
         args: Sequence[Argument],
         size: int = 1,
         replication: Replication | None = None,

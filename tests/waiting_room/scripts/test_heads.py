@@ -257,7 +257,7 @@ def test_python_knows_the_schema_and_the_settings() -> None:
     described = re.findall(r"^--   (\w+)  +", room, re.MULTILINE)
     assert tuple(described) == RULE_NAMES
     patterns, words = (
-        dict(re.findall(r"(\w+) = '([^']*)'", rules[rules.index(f"local {table} =") :].split("}")[0]))
+        dict(re.findall(r"(\w+)(?:'\])? = '([^']*)'", rules[rules.index(f"local {table} =") :].split("}")[0]))
         for table in ("ALLOWED", "ALLOWED_WORDS")
     )
     assert patterns.keys() | words.keys() == set(RULE_NAMES)

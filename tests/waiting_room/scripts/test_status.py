@@ -73,3 +73,57 @@ def test_positions_of_256_users_among_many(rig: Rig) -> None:
     users = [f"w{n:05}" for n in range(0, 20_000, 79)][:256]
     answers = rig.status(*users, sighting=False)
     assert [answer[2] for answer in answers] == [int(user[1:]) + 1 for user in users]
+
+
+def test_ages_of_sessions_are_read_once_for_all_calls_until_sessions_change(rig: Rig) -> None:
+    """A sweep writes them, so that a status need not read them one by one."""
+
+    def commands() -> int:
+        rig.client.config_resetstat()
+        ages.append(rig.run("status", 0, "cid").summary.ages)
+        return rig.client.info("commandstats").get("cmdstat_zrange", {"calls": 0})["calls"]
+
+    ages: list[tuple[float, ...] | None] = []
+    rig.lineup("ann")
+    rig.advance(2_000)
+    rig.lineup("bob", "cid", "dan")
+    rig.client.hdel(rig.keys.pace, "sessions")
+    assert commands() == 5
+    rig.sweep()
+    rig.advance(1_500)
+    assert commands() == 0
+    rig.leave(("slot", "ann"))
+    assert commands() == 0
+    rig.advance(2_000)
+    assert commands() == 0
+    # No sweep for more than two seconds: perhaps an instance of an earlier version sweeps, which writes no ages.
+    rig.advance(1)
+    assert commands() == 5
+
+    assert ages == [
+        (2.0, 2.0, 0.0, 0.0, 0.0),
+        (3.5, 3.5, 1.5, 1.5, 1.5),
+        (1.5, 1.5, 0.0, 0.0, 0.0),
+        (3.5, 3.5, 2.0, 2.0, 2.0),
+        (3.501, 3.501, 2.001, 2.001, 2.001),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1 2 3 4 5", "{now}", "{now} 1 2 3 4", "9{now} 1 2 3 4 5", "{now} 1 2 3 4 -5"]
+)
+def test_unusable_ages_are_read_anew(rig: Rig, text: str) -> None:
+    rig.lineup("ann", "bob", "cid")
+    rig.advance(1_000)
+    rig.client.hset(rig.keys.pace, "sessions", text.format(now=rig.now))
+    assert rig.run("status", 0, "cid").summary.ages == (1.0,) * 5
+
+
+def test_the_ages_are_gone_with_the_line(rig: Rig) -> None:
+    rig.lineup("ann", "bob", "cid")
+    rig.sweep()
+    assert rig.client.hexists(rig.keys.pace, "sessions")
+    rig.leave(("line", "cid"))
+    rig.sweep()
+    assert not rig.client.hexists(rig.keys.pace, "sessions")
+    assert rig.run("status", 0, "ann").summary.ages == ()
