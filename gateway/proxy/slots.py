@@ -44,8 +44,8 @@ class ServiceSlots:
         """How many slots each client has; clients without any are left out."""
         self._places: FairPlaces[Turn] = FairPlaces(most_waiting)
         self._waiting: dict[str, OrderedDict[Turn, int]] = {}
-        """By client, the requests that wait, in the order in which they came, each with its number. The first of a plain
-        dictionary takes the longer to find, the more have left before it."""
+        """By client, the requests that wait, in the order in which they came, each with its number. The first of a
+        plain dictionary takes the longer to find, the more have left before it."""
         self._client_of: dict[Turn, str] = {}
         self._ranks: list[tuple[Rank, str]] = []
         """A heap of the clients that wait. Whenever the rank of a client changes, an entry is added, and those before
