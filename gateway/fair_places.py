@@ -49,10 +49,11 @@ class FairPlaces(Generic[Holder]):
         self._moved(owner, len(holders) - 1, len(holders))
         return True, displaced
 
-    def displace(self, owner: str) -> Holder | None:
+    def displace(self, owner: str, has: int | None = None) -> Holder | None:
         """Takes the place of the newest holder of the owner with the most, for something else that ``owner`` wants.
-        None if that owner would then have fewer than ``owner``."""
-        if self._largest <= len(self._holders.get(owner, ())) + 1:
+        None if that owner would then have fewer than ``owner``, who ``has`` so many things that count like places
+        (None: only its places)."""
+        if self._largest <= (len(self._holders.get(owner, ())) if has is None else has) + 1:
             return None
         richest = next(iter(self._with_count[self._largest]))
         displaced = next(reversed(self._holders[richest]))

@@ -33,7 +33,7 @@ class ServiceSlots:
     keeps the others from the service.
 
     A WebSocket holds its slot for as long as its client likes. So if all slots are taken, a request ends the newest
-    WebSocket of the client with the most, unless its own client has as many.
+    WebSocket of the client with the most, unless its own client has and wants as many slots.
     """
 
     def __init__(self, most: int, most_waiting: int) -> None:
@@ -75,7 +75,8 @@ class ServiceSlots:
 
     async def _wait(self, seconds: float, client: str) -> None:
         turn: Turn = asyncio.get_running_loop().create_future()
-        ended = self._websockets.displace(client)
+        # All requests of its own client count: many slow ones must not end the WebSockets of all others.
+        ended = self._websockets.displace(client, self.taken_by[client] + len(self._waiting.get(client, ())))
         if ended is not None:
             # A slot comes for it, so it needs no place.
             ended.give_up()

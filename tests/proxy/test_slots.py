@@ -95,6 +95,24 @@ async def test_one_clients_websockets_leave_slots_to_others(most_waiting: int) -
     assert slots.taken_by == {"many": 1, "other": 2, "third": 1}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_one_clients_requests_do_not_end_the_websockets_of_all_others(at_once: bool) -> None:
+    slots = ServiceSlots(12, 0)
+    sockets = [Websocket(slots, client) for client in ("a", "b", "c") for _ in range(4)]
+    for socket in sockets:
+        await slots.acquire(10, socket.client, cast(TunnelPlace, socket))
+    requests = []
+    for _ in range(12):
+        requests.append(asyncio.create_task(slots.acquire(10, "greedy")))
+        if not at_once:
+            await _turn()
+    await _turn()
+    # It gets as many as each of them keeps.
+    assert slots.taken_by == {"a": 3, "b": 3, "c": 3, "greedy": 3}
+    results = await asyncio.gather(*requests, return_exceptions=True)
+    assert [isinstance(each, UpstreamBusy) for each in results] == [False] * 3 + [True] * 9
+
+
 async def test_a_client_that_leaves_gives_its_turn_on() -> None:
     slots = ServiceSlots(1, 5)
     await slots.acquire(10)
