@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from gateway.errors import UpstreamBusy
@@ -15,6 +16,13 @@ from gateway.resilience.services import ServicePolicy
 _RETRY_SECONDS: Final = 1.0
 
 Turn = asyncio.Future[None]
+
+Rank = tuple[int, int, int]
+"""How many slots a client has, the number of the last one that it got by waiting (0: none), and that of its first
+request that waits. The lowest is next."""
+
+_MOST_OUTDATED: Final = 2
+"""As many times the clients that wait, and some more, may be in the order of ranks before it is cleared."""
 
 
 class ServiceSlots:
@@ -35,8 +43,14 @@ class ServiceSlots:
         self.taken_by: Counter[str] = Counter()
         """How many slots each client has; clients without any are left out."""
         self._places: FairPlaces[Turn] = FairPlaces(most_waiting)
-        self._waiting: dict[Turn, str] = {}
-        """The client of each request that waits, in the order in which they came."""
+        self._waiting: dict[str, OrderedDict[Turn, int]] = {}
+        """By client, the requests that wait, in the order in which they came, each with its number. The first of a
+        plain dictionary takes the longer to find, the more have left before it."""
+        self._client_of: dict[Turn, str] = {}
+        self._ranks: list[tuple[Rank, str]] = []
+        """A heap of the clients that wait. Whenever the rank of a client changes, an entry is added, and those before
+        it are outdated. Thousands of requests may wait, and no method looks at all of them."""
+        self._came = 0
         self._given = 0
         self._last: dict[str, int] = {}
         """The number of the last slot that each client got by waiting, of those who have one or wait."""
@@ -45,7 +59,7 @@ class ServiceSlots:
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return len(self._waiting)
+        return len(self._client_of)
 
     async def acquire(self, seconds: float, client: str = "", websocket: TunnelPlace | None = None) -> None:
         """Takes a slot; ``release`` must follow. ``client``: whom the slot counts for; ``websocket``: its place, if it
@@ -67,7 +81,10 @@ class ServiceSlots:
             ended.give_up()
         else:
             self._take_place(client, turn)
-        self._waiting[turn] = client
+        self._came += 1
+        self._waiting.setdefault(client, OrderedDict())[turn] = self._came
+        self._client_of[turn] = client
+        self._ranked(client)
         try:
             async with asyncio.timeout(seconds):
                 await turn
@@ -90,14 +107,20 @@ class ServiceSlots:
                 displaced.set_exception(UpstreamBusy(_RETRY_SECONDS))
 
     def _leave(self, turn: Turn) -> None:
-        client = self._waiting.pop(turn, None)
         self._places.leave(turn)
-        if client is not None:
-            self._forget(client)
+        client = self._client_of.pop(turn, None)
+        if client is None:
+            return
+        line = self._waiting[client]
+        del line[turn]
+        if not line:
+            del self._waiting[client]
+        self._ranked(client)
+        self._forget(client)
 
     def _forget(self, client: str) -> None:
         """Drops what is remembered of a client who has nothing here any more."""
-        if client not in self.taken_by and client not in self._waiting.values():
+        if client not in self.taken_by and client not in self._waiting:
             self._last.pop(client, None)
 
     def release(self, client: str = "", websocket: TunnelPlace | None = None) -> None:
@@ -107,23 +130,44 @@ class ServiceSlots:
         self.taken_by[client] -= 1
         if not self.taken_by[client]:
             del self.taken_by[client]
+        self._ranked(client)
         while self._waiting:
-            turn, owner = min(self._waiting.items(), key=self._rank)
-            self._leave(turn)
+            owner = self._next_client()
+            turn = next(iter(self._waiting[owner]))
             # One that gave up may not have been taken out of the line yet.
-            if not turn.done():
-                self.taken_by[owner] += 1
-                self._given += 1
-                self._last[owner] = self._given
-                turn.set_result(None)
-                break
+            if turn.done():
+                self._leave(turn)
+                continue
+            self.taken_by[owner] += 1
+            self._given += 1
+            self._last[owner] = self._given
+            self._leave(turn)
+            turn.set_result(None)
+            break
         else:
             self.taken -= 1
         self._forget(client)
 
-    def _rank(self, waiting: tuple[Turn, str]) -> tuple[int, int]:
-        client = waiting[1]
-        return self.taken_by[client], self._last.get(client, 0)
+    def _rank(self, client: str) -> Rank:
+        line = self._waiting[client]
+        return self.taken_by[client], self._last.get(client, 0), line[next(iter(line))]
+
+    def _ranked(self, client: str) -> None:
+        """The rank of a client has changed, if it waits at all."""
+        if client not in self._waiting:
+            return
+        heappush(self._ranks, (self._rank(client), client))
+        if len(self._ranks) > _MOST_OUTDATED * len(self._waiting) + 100:
+            self._ranks = [(self._rank(each), each) for each in self._waiting]
+            heapify(self._ranks)
+
+    def _next_client(self) -> str:
+        """The client whose turn it is, of those that wait."""
+        while True:
+            rank, client = self._ranks[0]
+            if client in self._waiting and rank == self._rank(client):
+                return client
+            heappop(self._ranks)
 
 
 def slots_of(

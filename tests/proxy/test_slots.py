@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from typing import cast
 from unittest.mock import AsyncMock
 
@@ -213,3 +215,69 @@ async def test_a_free_slot_goes_to_the_client_who_has_the_fewest() -> None:
     for client in ("a", "b", "greedy"):
         slots.release(client)
     assert (slots.taken, slots.waiting, slots.taken_by, slots._last) == (0, 0, {}, {})
+
+
+class CheckedSlots(ServiceSlots):
+    """Compares each choice with that of a look at all clients that wait."""
+
+    looks = 0
+    """How often the rank of a client was looked at."""
+
+    def _rank(self, client: str) -> tuple[int, int, int]:
+        self.looks += 1
+        return super()._rank(client)
+
+    def _next_client(self) -> str:
+        chosen = super()._next_client()
+        assert chosen == min(self._waiting, key=super()._rank)
+        return chosen
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_however_requests_come_and_go_the_next_is_of_the_client_with_the_lowest_rank(seed: int) -> None:
+    chance = random.Random(seed)
+    slots, held, tasks = (
+        CheckedSlots(chance.randint(1, 4), chance.randint(1, 12)),
+        list[str](),
+        set[asyncio.Task[None]](),
+    )
+
+    async def request(client: str) -> None:
+        with contextlib.suppress(UpstreamBusy):
+            await slots.acquire(1000, client)
+            held.append(client)
+
+    for _ in range(300):
+        act = chance.random()
+        if act < 0.55:
+            tasks.add(asyncio.create_task(request(chance.choice("abcdefgh"))))
+        elif act < 0.85 and held:
+            slots.release(held.pop(chance.randrange(len(held))))
+        elif tasks:
+            tasks.pop().cancel()
+        if chance.random() < 0.5:
+            await _turn()
+    await _turn()
+    while held:
+        slots.release(held.pop())
+        await _turn()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (slots.taken, slots.waiting, slots.taken_by, slots._last, slots._waiting) == (0, 0, {}, {}, {})
+
+
+async def test_the_next_of_thousands_is_found_without_a_look_at_all() -> None:
+    slots = CheckedSlots(1, 2000)
+    await slots.acquire(100, "first")
+    waiting = [asyncio.create_task(slots.acquire(100, f"client {number}")) for number in range(2000)]
+    await _turn()
+    slots.looks = 0
+    for number in range(20):
+        slots.release("first" if number == 0 else f"client {number - 1}")
+    for task in waiting[1000:]:
+        task.cancel()
+    await _turn()
+    assert slots.waiting == 980
+    assert slots.looks < 3000
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
