@@ -134,11 +134,16 @@ def _served(content: Content, caching: str) -> web.Response:
 
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
-    """Begins a session for the operator whose token the call brings, as JSON or as a form."""
+    """Begins a session for the operator whose token the call brings, as JSON or as a form. The former session
+    of the browser, if any, ends."""
     context = request[CONTEXT]
     # A page of another origin must not sign the browser in with a token of its own choice.
     check_own_page(request, context)
     operator = request.app[OPERATORS].identify([f"Bearer {await _given_token(request)}"], context.client)
+    former = sessions.token_of(request.headers.getall("Cookie", ()), secure=context.over_tls)
+    if former is not None:
+        # The new cookie replaces the former one. Without it no one could sign out of the former session.
+        await request.app[DESK_SESSIONS].end(sessions.hash_of(former))
     token = sessions.new_token()
     await request.app[DESK_SESSIONS].begin(
         sessions.hash_of(token), operator.name, sessions.proof_of(token, operator), sessions.SESSION_SECONDS

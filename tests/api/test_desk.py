@@ -355,6 +355,19 @@ async def test_a_session_that_was_planted_before_the_sign_in_stays_none(gateways
     assert (await browser("GET", ROOM)).code == "SESSION_REQUIRED"
 
 
+async def test_signing_in_ends_the_former_session_of_the_browser_and_no_other_one(
+    gateways: Gateways, operators: Path
+) -> None:
+    gateway = await gateways.start(desk=True, operators_file=operators)
+    other, shared = await signed_in(gateway, ANNA), await signed_in(gateway, ANNA)
+    former = shared.cookie
+    assert (await shared.sign_in("wrong")).status == 401
+    assert (await shared("GET", ROOM)).status == 200
+    assert (await shared.sign_in(BOB)).status == 200
+    assert (await shared("GET", ROOM, {"Cookie": former})).code == "SESSION_REQUIRED"
+    assert [(await each("GET", ROOM)).status for each in (shared, other)] == [200, 200]
+
+
 async def test_a_session_is_one_of_all_instances_until_it_is_ended(gateways: Gateways) -> None:
     here, there = [await gateways.start(desk=True, management_token=TOKEN) for _ in range(2)]
     browser = await signed_in(here)
