@@ -35,19 +35,20 @@ access:
 """
 
 LONG = {
-    "rewriting": ("GET /shop" + "/item/shop" * 780 + "/x", b""),
+    # As many segments, cookies and parameters as may be.
+    "rewriting": ("GET /shop" + "/item/shop" * 249 + "/x", b""),
     "a query": ("GET /query?mail=" + "@." * 3900, b""),
     "a variable": ("GET /slug/" + "-" * 8000, b""),
     "globs": ("GET /globs/" + "abcde" * 1500, b""),
     "a header": ("GET /header", b"X-A: " + b"a" * 7000 + b"\r\n"),
     "a header's list": ("GET /header", b"X-A: " + b"a," * 3500 + b"\r\n"),
     "a cookie": ("GET /cookie", b"Cookie: a=" + b"a" * 7000 + b"\r\n"),
-    "cookies": ("GET /cookie", b"Cookie: " + b"a=a;" * 1700 + b"\r\n"),
+    "cookies": ("GET /cookie", b"Cookie: " + b"a=aaaaaaaaaaa;" * 499 + b"\r\n"),
     "a host": ("GET /host", b""),
     "a look-ahead": ("GET /behind/" + "a" * 7000 + "bbc", b""),
     "a look-behind": ("GET /again/" + "ab" * 3500 + "c", b""),
     "many matches": ("GET /twice/" + "a" * 8000, b""),
-    "parameters": ("GET /many?" + "a=a&" * 1900, b""),
+    "parameters": ("GET /many?" + "a=aaaaa&" * 999, b""),
     "a gate": ("POST /gated/" + "a" * 7000 + "bbc", b"Content-Length: 0\r\n"),
     "signs before a number": ("POST /numbers/@" + "-" * 7900 + "/seats", b"Content-Length: 0\r\n"),
     "blanks before a number": ("POST /numbers/@" + "-" * 7800 + "%20/seats", b"Content-Length: 0\r\n"),
