@@ -345,6 +345,8 @@ async def test_in_a_cluster_rooms_spread_over_the_nodes_share_connections_and_ar
 
             # The instance that did not remove the keys notices a moment later, if nobody asks it for the room.
             await until(lambda: "concert-0" not in [room.name for room in other])
+            # Whoever asks for a room while it is on the list keeps it there.
+            await until(lambda: not _keys_in(nodes, DirectoryKeys("").rooms))
 
             async def is_forgotten() -> bool:
                 return isinstance(await other.find("concert-0"), UnmadeRoom)
