@@ -272,11 +272,22 @@ async def test_only_the_proxy_itself_asks(front: Front) -> None:
         "/api/v1/queue/Authorize",
         "/api/v1//queue/authorize",
         "//api/v1/queue/authorize",
+        "/api/v1/queue/%61uthorize",
+        "/api/v1/queue/%41UTHORIZ%45/ext/open/x",
+        "/api/v1/queue/x/../authorize",
+        "/api/v1/queue/./authorize",
     ):
-        headers = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/open/x"}
-        answer = await front.user("a")("GET", path, headers=headers)
-        assert answer.status in (400, 404), path
-        assert "X-User-Id" not in answer.headers
+        # Sent as it is: aiohttp's client would decode it.
+        async with connected(front.base) as client:
+            client.send(
+                b"GET %b HTTP/1.1\r\nHost: site\r\nAuthorization: Bearer %b\r\nX-Forwarded-Method: GET\r\n"
+                b"X-Forwarded-Uri: /open/x\r\n\r\n"
+                % (path.encode(), front.gateway.issuer.token("a").encode())
+            )
+            answer = await client.answer()
+        # Traefik sends a client on to the path without dots.
+        assert answer.status in (301, 302, 307, 308, 400, 404), path
+        assert not answer.all("x-user-id"), path
 
 
 async def test_a_websocket_passes_for_those_who_are_in(front: Front) -> None:
