@@ -1,4 +1,4 @@
-"""Places of which there is a fixed number, shared evenly by those who want them when there are not enough."""
+"""A fixed number of places. Their owners share them evenly if there are too few."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Holder = TypeVar("Holder")
 class FairPlaces(Generic[Holder]):
     """At most ``most`` places, each held by a ``Holder`` (hashable, by identity) of an owner.
 
-    An owner may hold all places as long as nobody else wants one. Then the others take places from the owner with the
-    most, until all hold equally many. So no owner keeps the others out. All methods take constant time, because they
-    are called in an attack too.
+    One owner may hold all places until another owner wants one. Then the other owners take places from the owner with
+    the most, until all hold equally many. So no owner keeps the others out. All methods take constant time, because an
+    attacker can cause many calls.
     """
 
     def __init__(self, most: int) -> None:

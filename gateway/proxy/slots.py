@@ -28,9 +28,9 @@ _MOST_OUTDATED: Final = 2
 class ServiceSlots:
     """The slots of one service: ``most`` requests at a time, and ``most_waiting`` that wait.
 
-    A free slot goes to the client who has the fewest; of those who have equally many, to the one who got none for the
-    longest time. If as many requests wait as may, clients share the places evenly: see ``FairPlaces``. So no client
-    keeps the others from the service.
+    A free slot goes to the client with the fewest slots; among equals, to the one whose last slot is the longest ago.
+    If as many requests wait as may, clients share the places evenly: see ``FairPlaces``. So no client keeps the others
+    from the service.
 
     A WebSocket holds its slot for as long as its client likes. So if all slots are taken, a request ends the newest
     WebSocket of the client with the most, unless its own client has and wants as many slots.
@@ -53,7 +53,8 @@ class ServiceSlots:
         self._came = 0
         self._given = 0
         self._last: dict[str, int] = {}
-        """The number of the last slot that each client got by waiting, of those who have one or wait."""
+        """By client: the number of the last slot that the client got by waiting. Clients that neither have a slot nor
+        wait are left out."""
         self._websockets: FairPlaces[TunnelPlace] = FairPlaces(most)
 
     @property

@@ -100,7 +100,7 @@ def url_of(target: str) -> URL:
     """
     absolute = _ANY_ABSOLUTE.match(target)
     path = absolute[1] if absolute is not None else ""
-    # The handler refuses such a path, whatever aiohttp finds for it.
+    # The request handler refuses such a path before its route matters.
     return URL.build(path="/" if not path or has_too_many_segments(path) else path, encoded=True)
 
 

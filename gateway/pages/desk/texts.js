@@ -58,7 +58,7 @@ const EN = {
   tSlow: "{route} is slow", tSlowD: "5 % of its calls take longer than {time}. With fewer users inside it would recover.",
   tClosed: "Closed", tClosedD: "No new users may line up. {waiting} users in line are still admitted.",
   tStill: "The line stands still", tStillD: "{free} slots are free and {waiting} users wait, but the room admitted no users within the last minute.",
-  tFull: "Nobody was admitted within the last minute", tFullD: "All {capacity} slots are taken; the next one is free when a session ends.",
+  tFull: "No user was admitted within the last minute", tFullD: "All {capacity} slots are taken; the next one is free when a session ends.",
   tLag: "A gateway is overloaded", tLagD: "{instance} is {time} late. Start one more gateway.",
   tEstimate: "Estimates are off by {share}", tEstimateD: "The pace of the line has changed. Tell the users with a notice if it goes on.",
   tGrows: "The line grows", tGrowsD: "{arrivals} arrive and {admissions} are admitted a minute. The last in line waits {wait}. If the services have room, raise the capacity.",

@@ -136,7 +136,7 @@ function showWaiting(state, before) {
   }
 }
 
-/** Whether a position is worth a word to those who listen: 1, 2, 3, 5, 10, 20, 50, 100 and so on, when it is passed. */
+/** Whether a screen reader announces this position: the user has passed 1, 2, 3, 5, 10, 20, 50, 100 and so on. */
 function isMilestone(position, before) {
   if (before === undefined || position >= before) return false;
   const steps = [1, 2, 3];
@@ -202,7 +202,7 @@ function takeTurn(state) {
   if (document.hidden && !alerted) alertPerson(words.text("turn.title"), `${words.text("notify.body")} ${leftInWords()}`);
   alerted = true;
   find("#claim").onclick = async () => {
-    // Whatever comes of it, the status says so at the end of the time.
+    // If the call fails, the page learns the state from the status when the time is over.
     const claimed = await place.claim().catch(() => undefined);
     if (claimed?.state === "ALLOWED_IN") until = endOf(claimed);
   };
