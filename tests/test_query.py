@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 
 import pytest
 
 from gateway.errors import BadRequest
 from gateway.query import MAX_PARAMETERS, parse_query, values_of
+from tests.support.effort import least_seconds
 
 READ = [
     ("", []),
@@ -73,10 +74,10 @@ def test_all_values_of_a_parameter_are_found() -> None:
 
 
 def test_the_longest_query_is_read_in_linear_time() -> None:
-    before = time.perf_counter()
-    for text in ("%41" * 2700, "a&" * 4000, "%" * 8000, "=" * 8000):
-        try:
-            parse_query(text)
-        except BadRequest:
-            continue
-    assert time.perf_counter() - before < 0.2
+    def read() -> None:
+        for text in ("%41" * 2700, "a&" * 4000, "%" * 8000, "=" * 8000):
+            parse_query.cache_clear()
+            with suppress(BadRequest):
+                parse_query(text)
+
+    assert least_seconds(read, 0.2) < 0.2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from ipaddress import ip_network
+from itertools import count
 
 import pytest
 
 from gateway.proxy import forwarded
 from gateway.proxy.forwarded import TrustedProxies, forwarded_headers, origin
+from tests.support.effort import least_seconds
 
 TRUSTED = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 
@@ -204,11 +205,17 @@ HOSTILE = {
 def test_no_line_takes_long_to_read(name: str, line: str) -> None:
     """One request with such lines held the event loop for a second."""
     lines = [(name, line)] * 7
-    began = time.process_time()
-    found = [seen("10.0.0.1", *lines) for _ in range(10)]
-    assert time.process_time() - began < 0.1
-    assert found[0].address in {"unknown", "10.0.0.1"}
-    assert len(found[0].chain) <= 18
+    found = seen("10.0.0.1", *lines)
+    assert found.address in {"unknown", "10.0.0.1"}
+    assert len(found.chain) <= 18
+    numbers = count()
+
+    def read() -> None:
+        """Each time other lines, since what they say is remembered."""
+        number = next(numbers)
+        seen("10.0.0.1", *((name, f"{line}{number}") for name, line in lines))
+
+    assert least_seconds(read, 0.01) < 0.01
 
 
 def test_what_is_not_read_of_a_forwarded_is_unknown() -> None:

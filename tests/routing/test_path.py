@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest
 from gateway.routing.path import MAX_TARGET, parse_target
 from gateway.server.framing import MAX_SEGMENTS
+from tests.support.effort import least_seconds
 
 ACCEPTED = [
     # raw target, canonical path, raw path, raw query
@@ -280,7 +280,9 @@ def test_no_raw_character_hides_a_dot_segment_or_makes_one(path: str) -> None:
 
 def test_the_longest_target_is_judged_in_linear_time() -> None:
     worst = "/" + "a." * (MAX_TARGET // 2 - 2) + "\x00"
-    before = time.perf_counter()
-    with pytest.raises(BadRequest):
-        parse_target(worst)
-    assert time.perf_counter() - before < 0.2
+
+    def judge() -> None:
+        with pytest.raises(BadRequest):
+            parse_target(worst)
+
+    assert least_seconds(judge, 0.2) < 0.2

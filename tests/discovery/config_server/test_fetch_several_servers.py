@@ -99,8 +99,8 @@ async def test_all_that_hang_take_one_time() -> None:
 async def test_when_one_has_said_that_it_has_nothing_some_time_is_left_for_the_next_round() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    assert await Asked((0, Missing), (HANGS, None)).outcomes(1.0, rounds=4) == [Missing, TimeoutError]
-    assert loop.time() - began < 0.95
+    assert await Asked((0, Missing), (HANGS, None)).outcomes(2.0, rounds=4) == [Missing, TimeoutError]
+    assert loop.time() - began < 1.8
     began = loop.time()
     assert await Asked((0, OSError), (HANGS, None)).outcomes(0.4, rounds=4) == [OSError, TimeoutError]
     assert loop.time() - began >= 0.4

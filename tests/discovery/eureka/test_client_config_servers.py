@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from gateway.discovery.eureka.client import config_servers
 from gateway.discovery.eureka.messages import MAX_CONFIG_SERVERS, BadRegistry, parse_config_servers
 from gateway.discovery.eureka.transport import EurekaAway, EurekaServers, session
 from gateway.observability.metrics import NoMetrics
+from tests.support.effort import least_seconds
 from tests.support.eureka import entry, fake_eureka, listing
 
 NAMES = ("configserver", "config-server")
@@ -95,9 +95,8 @@ def test_metadata_say_the_path_and_who_may_ask(metadata: Any, address: str) -> N
     ],
 )
 def test_metadata_that_cannot_be_used_leave_an_instance_out(metadata: dict[str, str]) -> None:
-    began = time.process_time()
     assert with_metadata(**metadata) == ()
-    assert time.process_time() - began < 0.5
+    assert least_seconds(lambda: with_metadata(**metadata), 0.5) < 0.5
 
 
 def test_there_are_no_more_than_can_be_tried() -> None:

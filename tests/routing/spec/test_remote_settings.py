@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from gateway.routing.spec.remote_settings import GIVEN, MAX_TAGS
 from gateway.routing.table import RouteTable
 from gateway.settings.model import TABLE, Settings
 from tests.support.config_server import answer_of
+from tests.support.effort import least_seconds
 
 OLD, NEW = "spring.cloud.gateway", "spring.cloud.gateway.server.webflux"
 URLS = "springdoc.swagger-ui.urls"
@@ -257,9 +257,9 @@ def test_every_setting_that_is_given_is_one() -> None:
     "text", ["1" * 60_000, "PT" + "1" * 60_000 + "S", "." * 60_000, "pt" + "9h" * 30_000]
 )
 def test_long_values_cost_nothing(text: str) -> None:
-    began = time.process_time()
-    assert "PROXY_RESPONSE_TIMEOUT_SECONDS" in issues({f"{NEW}.httpclient.response-timeout": text})
-    assert time.process_time() - began < 1
+    given = {f"{NEW}.httpclient.response-timeout": text}
+    assert "PROXY_RESPONSE_TIMEOUT_SECONDS" in issues(given)
+    assert least_seconds(lambda: issues(given), 1) < 1
 
 
 @pytest.mark.parametrize("text", ["Orders=/a,Pay=https://x/y", " A = /a "])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gateway.routing.spec import warnings
 from gateway.routing.spec.loader import default_file, parse
 from gateway.routing.spec.warnings import NEEDS_ALL_ROUTES, _notation, covers, to_itself, without_instances
 from gateway.routing.table import RouteTable
+from tests.support.effort import least_seconds
 from tests.support.route_files import load
 
 ROOT = Path(__file__).parents[3]
@@ -443,14 +443,12 @@ def test_a_long_pattern_is_not_looked_at_for_long(part: str) -> None:
         source="/" + part * 4000,
         segments=(dataclasses.replace(pattern.segments[0], text=part * 4000),),
     )
-    began = time.monotonic()
-    _notation(long)
-    assert time.monotonic() - began < 0.5
+    assert least_seconds(lambda: _notation(long), 0.5) < 0.5
 
 
 def test_a_large_file_is_not_looked_at_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warnings, "MAX_COMPARISONS", 500 * 40)
-    routes = [{"id": f"r{at}", "uri": "http://h:1", "predicates": [f"Path=/r{at}/**"]} for at in range(500)]
+    monkeypatch.setattr(warnings, "MAX_COMPARISONS", 150 * 40)
+    routes = [{"id": f"r{at}", "uri": "http://h:1", "predicates": [f"Path=/r{at}/**"]} for at in range(150)]
     calls = [f"GET /r{at}/x" for at in range(41)]
 
     def cost(gated: int) -> int:

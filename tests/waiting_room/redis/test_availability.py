@@ -71,12 +71,11 @@ async def test_a_redis_that_hangs_is_away_within_two_seconds_and_ends_all_waits(
         for call in waiting:
             with pytest.raises(QueueUnavailable):
                 await asyncio.wait_for(call, 1.0)
-        began = time.monotonic()
         for _ in range(100):
+            # By hand: a call that waited for anything would raise nothing here.
             with pytest.raises(QueueUnavailable, match="Redis is away: no answer") as refused:
-                await link.call("PING")
+                link.call("PING").send(None)
             assert 1.0 <= refused.value.retry_after <= 4.0
-        assert time.monotonic() - began < 0.5
     finally:
         server.thaw()
     assert await watched.next(2.0) == RedisState()
