@@ -106,6 +106,9 @@ class Metrics:
         self._refused_headers = make.counter(
             "proxy_headers_refused", "Malformed headers of the PROXY protocol from trusted proxies."
         )
+        self._displaced = make.counter(
+            "idle_connections_displaced", "Idle connections ended for new ones, since there were too many."
+        )
         self._script = make.histogram("script_seconds", "Script calls to Redis.", _SCRIPT, "script")
         self._batch = make.histogram("script_batch_users", "Users in one script call.", _BATCH, "script")
         self._script_failures = make.counter("script_failures", "Script calls that failed.", "script")
@@ -371,6 +374,10 @@ class Metrics:
         """A trusted proxy sent a malformed header of the PROXY protocol."""
         self._refused_headers.inc()
 
+    def idle_connection_displaced(self) -> None:
+        """An idle connection was ended for a new one, because there were as many as there may be."""
+        self._displaced.inc()
+
     def spans(self, receiver: str, outcome: str, count: int) -> None:
         """``count`` spans for ``zipkin`` or ``otlp`` were ``sent``, ``failed`` or ``dropped``. Safe from any thread."""
         self._spans.labels(receiver, outcome).inc(count)
@@ -434,3 +441,4 @@ class NoMetrics(Metrics):
     def spans(self, receiver: str, outcome: str, count: int) -> None: ...
     def handshake_failed(self, reason: str) -> None: ...
     def proxy_header_refused(self) -> None: ...
+    def idle_connection_displaced(self) -> None: ...

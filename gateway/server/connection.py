@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any, cast
 
 from aiohttp import hdrs, web
@@ -32,7 +33,7 @@ from gateway.server.proxied_transport import ProxiedTransport
 from gateway.server.proxy_protocol import MalformedHeader, may_begin, read_header
 from gateway.server.reading_pause import ReadingPause
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
-from gateway.server.socket_buffer import is_readable, read_remaining
+from gateway.server.socket_buffer import is_readable, over_tls, read_remaining
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
@@ -506,6 +507,17 @@ class Guard(Intake):
         # On a busy machine timers run before new bytes are read. A proxy could not repeat a POST.
         if not is_readable(self.transport):
             self._close_idle()
+
+    def displace(self) -> bool:
+        """Ends an idle connection at once, unless a request is arriving. Returns whether it did."""
+        transport = self.transport
+        if self.idle_since == math.inf or transport is None or is_readable(transport):
+            return False
+        self._close_idle()
+        if over_tls(transport):
+            # Else the end would wait for the client's own.
+            transport.abort()
+        return True
 
     def cancel(self) -> None:
         """Cancels the request in progress and aborts the connection."""

@@ -1,4 +1,4 @@
-"""Why connections fail before their first request, as the labels of a metric."""
+"""Who is told of connections that end before a request, and why TLS handshakes fail, as the labels of a metric."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REASONS: Final = (PLAIN_TEXT, *_OF_REASONS, TIMEOUT, CLOSED, OTHER)
 
 
 class ConnectionObserver(Protocol):
-    """Is told of connections that fail before their first request."""
+    """Is told of connections that end otherwise than by a request or by their client."""
 
     def handshake_failed(self, reason: str, /) -> None:
         """A TLS handshake failed for one of ``REASONS``."""
@@ -29,12 +29,18 @@ class ConnectionObserver(Protocol):
     def proxy_header_refused(self) -> None:
         """A trusted proxy sent a malformed header of the PROXY protocol."""
 
+    def idle_connection_displaced(self) -> None:
+        """An idle connection was ended for a new one."""
+
 
 class _NoObserver:
     def handshake_failed(self, reason: str, /) -> None:
         pass
 
     def proxy_header_refused(self) -> None:
+        pass
+
+    def idle_connection_displaced(self) -> None:
         pass
 
 

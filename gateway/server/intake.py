@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 
 from aiohttp import HttpVersion10
@@ -57,6 +58,15 @@ class Intake(asyncio.Protocol, ABC):
         self._idle = True
         self._phase = ""
         """What the deadline is for: ``head``, ``body``, ``idle``, ``end``, or empty for no deadline."""
+
+    @property
+    def idle_since(self) -> float:
+        """Since when the connection has had no request, as a time of the loop's clock; infinite while it has one, or
+        while the client takes the last answer."""
+        transport = self.transport
+        if not self._idle or self._queued or transport is None or transport.get_write_buffer_size():
+            return math.inf
+        return self.last_active
 
     @abstractmethod
     def may_stay_open(self) -> bool:

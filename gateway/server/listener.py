@@ -22,6 +22,7 @@ from gateway.server.certificates import Certificates
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
 from gateway.server.detached_connections import DetachedConnections
+from gateway.server.displacement import Displacement
 from gateway.server.first_bytes import FirstBytes
 from gateway.server.framing import HEAD_END, is_single_head
 from gateway.server.handshake_failures import NO_OBSERVER, ConnectionObserver
@@ -204,10 +205,10 @@ CorsOf = Callable[[RequestHead], Sequence[tuple[str, str]]]
 class Server(web.Server):
     """aiohttp's server with a ``Guard`` for each connection. Create it inside the loop.
 
-    New connections are refused while ``descriptors`` or more file descriptors are in use (judged by the number of the
-    newest one), and while there are ``most`` connections (None: only the descriptors count). ``on_full`` is called for
-    each refused connection. A few health requests are answered all the same: a supervisor would otherwise restart a
-    gateway that merely has many clients.
+    While ``descriptors`` or more file descriptors are in use (judged by the number of the newest one), and while there
+    are ``most`` connections (None: only the descriptors count), a new connection takes the place of an idle one (see
+    ``Displacement``), or is refused if there is none. ``on_full`` is called for each refused connection. A few health
+    requests are answered all the same: a supervisor would otherwise restart a gateway that merely has many clients.
 
     ``arrivals``: the queue for requests of new users, if these are to wait. ``refuse``: see ``RefuseUnreadable``.
     ``cors_of`` is called for the request on a refused connection if a page of another origin may have sent it: if the
@@ -245,6 +246,7 @@ class Server(web.Server):
         """The connections being served."""
         self.handshakes: set[Handshake] = set()
         """The connections that are not over TLS yet, on a port with TLS."""
+        self._displacement = Displacement(self.guards)
         self._descriptors = max_descriptors() if descriptors is None else descriptors
         self._max_connections = most
         self._on_full = on_full or (lambda: None)
@@ -294,8 +296,11 @@ class Server(web.Server):
         """Whether there is room for another connection over TLS. Some handshakes are made above the limit: only after
         them a client can be told to come back."""
         crowded = self._max_connections is not None and self._open() >= self._max_connections
-        full = connection.fileno() >= self._descriptors
-        if not full and (not crowded or len(self.handshakes) < _MAX_UNDECIDED):
+        if crowded and len(self.handshakes) < _MAX_UNDECIDED:
+            crowded = False
+        if not crowded and connection.fileno() < self._descriptors:
+            return True
+        if self._make_room():
             return True
         self._on_full()
         return False
@@ -322,12 +327,21 @@ class Server(web.Server):
         return guard.make_request(message, payload, writer, task)
 
     def is_full(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether this new connection is above the limit."""
+        """Whether this new connection is above the limit, and no other one has made room for it."""
         sock = transport.get_extra_info("socket")
-        crowded = (
-            self._max_connections is not None and self._served() - len(self.probes) >= self._max_connections
-        )
-        return crowded or (sock is not None and sock.fileno() >= self._descriptors)
+        counted = self._served() - len(self.probes) - self._displacement.leaving
+        crowded = self._max_connections is not None and counted >= self._max_connections
+        if crowded or (sock is not None and sock.fileno() >= self._descriptors):
+            return not self._make_room()
+        self._displacement.forget()
+        return False
+
+    def _make_room(self) -> bool:
+        """Ends an idle connection for a new one. Returns whether there was one."""
+        made = self._displacement.make_room()
+        if made:
+            self.observer.idle_connection_displaced()
+        return made
 
     def turn_away(
         self, connection: Guard, transport: asyncio.Transport, *, may_name_client: bool = False
@@ -365,6 +379,7 @@ class Server(web.Server):
     def discard(self, connection: Guard) -> None:
         """The connection has ended; drops what is known of it."""
         self.probes.discard(connection)
+        self._displacement.discard(connection)
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 

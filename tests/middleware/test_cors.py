@@ -251,6 +251,7 @@ async def one_too_many(gateway: Running) -> AsyncIterator[str]:
     server = gateway.runner.server
     assert isinstance(server, Server)
     server._max_connections = 0
+    server._displacement._connections = ()
     yield gateway.base
 
 

@@ -146,7 +146,7 @@ FULL = {
     ids=["v1", "v2", "for itself", "unknown", "none"],
 )
 async def test_a_gateway_with_too_many_connections_answers_as_without_the_header(
-    gateways: Gateways, what: str, header: bytes
+    gateways: Gateways, nothing_displaced: None, what: str, header: bytes
 ) -> None:
     gateway = await gateways.start(ROUTES, trusted_proxies="127.0.0.1", max_connections=1)
     data, status = FULL[what]
@@ -164,7 +164,9 @@ async def test_a_gateway_with_too_many_connections_answers_as_without_the_header
             assert (b"\nretry: " in answer) is (what == "a stream")
 
 
-async def test_others_name_no_client_to_a_gateway_with_too_many_connections(gateways: Gateways) -> None:
+async def test_others_name_no_client_to_a_gateway_with_too_many_connections(
+    gateways: Gateways, nothing_displaced: None
+) -> None:
     gateway = await gateways.start(ROUTES, trusted_proxies="192.0.2.7", max_connections=1)
     async with connected(gateway.base) as first:
         first.send(GET % b"")

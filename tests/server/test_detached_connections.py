@@ -237,7 +237,9 @@ class TestTheAccessLog:
 
 
 class TestCounting:
-    async def test_open_streams_count_among_the_connections(self, gateways: Gateways) -> None:
+    async def test_open_streams_count_among_the_connections(
+        self, gateways: Gateways, nothing_displaced: None
+    ) -> None:
         gateway = await gateways.start(max_connections=3)
         user = await waiting(gateway)
         async with open_stream(gateway, user), open_stream(gateway, user) as second:

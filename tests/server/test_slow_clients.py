@@ -271,7 +271,9 @@ async def test_trusted_proxies_name_the_client_that_is_slow(
         assert uploads.by_client == {f"192.0.2.{last}": 1 for last in (1, 2, 3)}
 
 
-async def test_one_connection_more_than_there_may_be_is_told_so(gateways: Gateways) -> None:
+async def test_one_connection_more_than_there_may_be_is_told_so(
+    gateways: Gateways, nothing_displaced: None
+) -> None:
     gateway = await gateways.start(max_connections=2)
     async with connected(gateway.base) as first, connected(gateway.base) as second:
         for client in (first, second):

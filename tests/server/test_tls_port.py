@@ -354,7 +354,7 @@ async def test_a_client_that_goes_in_the_middle_of_a_handshake_leaves_nothing(st
     assert (await secure.user("a")("GET", "/home/open/a")).status == 200
 
 
-async def test_one_too_many_is_told_over_tls(start: Start) -> None:
+async def test_one_too_many_is_told_over_tls(start: Start, nothing_displaced: None) -> None:
     secure = await start(max_connections=1)
     await secure.user("a").lineup()
     async with _waiting_stream(secure):
