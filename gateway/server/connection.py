@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from functools import partial
 from typing import Any, cast
 
 from aiohttp import hdrs, web
@@ -33,7 +34,7 @@ from gateway.server.proxied_transport import ProxiedTransport
 from gateway.server.proxy_protocol import MalformedHeader, may_begin, read_header
 from gateway.server.reading_pause import ReadingPause
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
-from gateway.server.socket_buffer import is_readable, over_tls, read_remaining
+from gateway.server.socket_buffer import is_readable, over_tls, read_remaining, unsent_bytes
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,11 @@ class Guard(Intake):
         self._body_failed = False
         self._ending = False
         self._pause = ReadingPause()
+
+    @property
+    def idle_since(self) -> float:
+        """As of the base class. A trusted proxy that has sent nothing yet is idle too."""
+        return self.last_active if self._preamble == b"" and self.transport is not None else super().idle_since
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless the server has too many connections."""
@@ -484,7 +490,7 @@ class Guard(Intake):
             return
         if self._tunnel or self in server.probes or (announced and not unread):
             # The client has said that this was its last request, or the time is short.
-            transport.close()
+            self._close(transport)
             return
         self._pause.set(transport, by_handler=False, by_buffer=False)
         if transport.can_write_eof():
@@ -494,11 +500,31 @@ class Guard(Intake):
                 transport.close()
                 return
         elif not unread:
-            transport.close()
+            self._close(transport)
             return
         # TLS can't end one direction alone. There, bytes that come after a close break the connection off at once.
         self._phase = "end"
-        server.deadlines.set(self, server.limits.linger_seconds, transport.close)
+        server.deadlines.set(self, server.limits.linger_seconds, partial(self._close, transport))
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Closes the connection once the client has taken all that was written. Over TLS the gateway then waits for
+        the client's own end, but not for long."""
+        transport.close()
+        if over_tls(transport):
+            self._phase = "end"
+            self._server.deadlines.set(self, self._server.limits.linger_seconds, self._close_timed_out)
+
+    def _close_timed_out(self) -> None:
+        transport, timeout = self.transport, self.write_timeout
+        if transport is None:
+            return
+        if timeout is None or not unsent_bytes(transport):
+            transport.abort()
+            return
+        # The write time-out ends the connection of a client that takes nothing.
+        if not timeout.watching:
+            timeout.watch()
+        self._server.deadlines.set(self, self._server.limits.linger_seconds, self._close_timed_out)
 
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if it has had no request since ``since``, a time of the loop's clock."""
@@ -512,6 +538,9 @@ class Guard(Intake):
         """Ends an idle connection at once, unless a request is arriving. Returns whether it did."""
         transport = self.transport
         if self.idle_since == math.inf or transport is None or is_readable(transport):
+            return False
+        if over_tls(transport) and unsent_bytes(transport):
+            # The end at once would cut the last answer short.
             return False
         self._close_idle()
         if over_tls(transport):
@@ -589,4 +618,4 @@ class Guard(Intake):
             # Closing waits until the client has taken all, which some never do.
             self.write_timeout.watch()
         if self.transport is not None:
-            self.transport.close()
+            self._close(self.transport)

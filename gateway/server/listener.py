@@ -401,6 +401,9 @@ class Server(web.Server):
             body = _RETRY_EVENT % random.randrange(*_RETRY_MS)
             transport.write(_FULL_STREAM_RESPONSE % (len(body), cors, body))
         transport.close()
+        if over_tls(transport):
+            # Closing waits for the client's own end.
+            self.deadlines.set(connection, self.limits.linger_seconds, transport.abort)
 
     def _cors_lines(self, transport: asyncio.Transport, received: bytes) -> bytes:
         """The header lines of the usual answer for the page that sent ``received``. Empty if no page sent it, or if the

@@ -1,4 +1,5 @@
-"""Bytes that a peer has sent and the event loop has not read.
+"""Bytes between the event loop and a peer: those that the peer has sent and the loop has not read, and those that the
+loop has written and the peer has not got.
 
 If a peer answers and closes without reading all that was sent to it, its system resets the connection. If the loop
 writes before it reads, the write fails, and asyncio and uvloop both drop the connection: the answer stays in the
@@ -9,14 +10,18 @@ can still be read.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
 import socket
+import struct
+import termios
 from typing import Final
 
 MAX_BYTES: Final = 1024 * 1024
 """How many bytes are read of a lost connection. The rest of a longer answer is lost, and the answer breaks off."""
 
 _PIECE_BYTES: Final = 64 * 1024
+_INT: Final = struct.Struct("=i")
 
 
 def over_tls(transport: asyncio.BaseTransport | None) -> bool:
@@ -62,6 +67,25 @@ def is_readable(transport: asyncio.BaseTransport) -> bool:
 def _descriptor(transport: asyncio.BaseTransport | None) -> int:
     connection = None if transport is None else transport.get_extra_info("socket")
     return -1 if connection is None else connection.fileno()
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """How many written bytes still wait for the peer. Over TLS these are also the bytes that its system has not
+    acknowledged: the transport does not say how many wait below the TLS layer, and if some do, the kernel's buffer is
+    full."""
+    waiting = transport.get_write_buffer_size()
+    return waiting if waiting or not over_tls(transport) else _unacknowledged(_descriptor(transport))
+
+
+def _unacknowledged(descriptor: int) -> int:
+    try:
+        # SIOCOUTQ, which has the number of the same call for terminals.
+        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * _INT.size)
+    except (OSError, ValueError):
+        # The connection has ended, or this system does not tell.
+        return 0
+    count: int = _INT.unpack(answer)[0]
+    return count
 
 
 def abort_if_unsent(transport: asyncio.Transport) -> None:

@@ -34,6 +34,9 @@ _ACCEPT_PAUSE_SECONDS: Final = 0.5
 _CLIENT_HELLO: Final = 0x16
 """The first byte of every connection over TLS."""
 _READ_BYTES: Final = 64 * 1024
+_SHUTDOWN_SECONDS: Final = 86_400.0
+"""asyncio would break an answer off that takes longer to send after the end of the connection. Those who end a
+connection set a deadline of their own, which does not."""
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 SPEAKS_TLS: Final = "this port speaks TLS: use https"
@@ -183,7 +186,7 @@ class Handshake:
                 self._connection,
                 ssl=self._certificates.context,
                 ssl_handshake_timeout=server.limits.head_seconds,
-                ssl_shutdown_timeout=server.limits.linger_seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except (OSError, TimeoutError) as error:
             log.debug("a TLS handshake failed: %s", error)

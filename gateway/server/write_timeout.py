@@ -11,6 +11,7 @@ import asyncio
 from typing import Final
 
 from gateway.server.deadlines import Deadlines
+from gateway.server.socket_buffer import unsent_bytes
 from gateway.server.tcp_acknowledged import acknowledged
 
 _MIN_CHECK_SECONDS: Final = 0.25
@@ -49,6 +50,11 @@ class WriteTimeout:
         self._taken: int | None = None
         """How many bytes waited at the last check, and how many the client had taken."""
 
+    @property
+    def watching(self) -> bool:
+        """Whether bytes wait, as far as is known."""
+        return self._waiting_since is not None
+
     def watch(self, *, tunnel: bool = False) -> None:
         """Bytes may wait for the client: measures from now on. Earlier waiting does not count.
 
@@ -56,7 +62,7 @@ class WriteTimeout:
         """
         if tunnel:
             self._rate = 0
-        pending = self._transport.get_write_buffer_size()
+        pending = self._unsent()
         if not pending:
             return
         if self._waiting_since is None:
@@ -78,8 +84,13 @@ class WriteTimeout:
         """Stops the measurement: the connection has ended, or belongs to another protocol."""
         self._deadlines.drop(self)
 
+    def _unsent(self) -> int:
+        """How many bytes wait. What a client has still to take of the kernel counts only once the connection ends."""
+        transport = self._transport
+        return unsent_bytes(transport) if transport.is_closing() else transport.get_write_buffer_size()
+
     def _check_deadline(self) -> None:
-        if not self._transport.get_write_buffer_size():
+        if not self._unsent():
             self._waiting_since = None
             return
         self._measure()
@@ -90,7 +101,7 @@ class WriteTimeout:
 
     def _measure(self) -> None:
         now = self._loop.time()
-        pending, taken = self._transport.get_write_buffer_size(), acknowledged(self._transport)
+        pending, taken = self._unsent(), acknowledged(self._transport)
         moved, rate = max(0, self._pending - pending), 0
         if taken is not None and self._taken is not None:
             moved = taken - self._taken

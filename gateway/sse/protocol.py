@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.observability.logging import ABORTED
 from gateway.server.detached_connections import DetachedConnections, DetachedProtocol
+from gateway.server.socket_buffer import over_tls, unsent_bytes
 from gateway.sse.subscriber import Subscriber
 
 MAX_RECEIVED_BYTES: Final = 64 * 1024
@@ -111,8 +112,18 @@ class StreamProtocol(Subscriber, DetachedProtocol):
 
     def _close(self) -> None:
         self._transport.close()
-        # Closing waits until all bytes have been sent.
-        self._set_timer(self._write_seconds(), self._abort_slow_client)
+        # Closing waits until all bytes have been sent, and over TLS then for the client's own end.
+        if over_tls(self._transport):
+            self._set_timer(self._connections.limits.linger_seconds, self._close_timed_out)
+        else:
+            self._set_timer(self._write_seconds(), self._abort_slow_client)
+
+    def _close_timed_out(self) -> None:
+        if unsent_bytes(self._transport):
+            self._set_timer(self._write_seconds(), self._abort_slow_client)
+        else:
+            self._timer = None
+            self._transport.abort()
 
     def _write_seconds(self) -> float:
         """How many seconds a client may need for the waiting bytes, at the minimum rate."""

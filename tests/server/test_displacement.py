@@ -118,10 +118,13 @@ async def opened(gateway: Running, stack: AsyncExitStack) -> Client:
     return client
 
 
+@pytest.mark.parametrize("trusted", ["", "127.0.0.1"], ids=["client", "trusted proxy"])
 async def test_one_client_that_holds_all_connections_keeps_nobody_out(
-    gateways: Gateways, at_once: None
+    gateways: Gateways, at_once: None, trusted: str
 ) -> None:
-    gateway = await gateways.start(ROUTES.replace("SERVICE", gateways.service.url), max_connections=MOST)
+    gateway = await gateways.start(
+        ROUTES.replace("SERVICE", gateways.service.url), max_connections=MOST, trusted_proxies=trusted
+    )
     async with AsyncExitStack() as stack:
         for _ in range(3 * MOST):
             await opened(gateway, stack)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import math
 import re
 import shutil
 import socket
@@ -20,7 +22,9 @@ import pytest
 from aiohttp import WSMsgType
 
 from gateway.context import OBSERVERS
+from gateway.server import displacement
 from gateway.server.certificates import Certificates
+from gateway.server.connection import Guard
 from gateway.server.listener import Runner, Server, open_port
 from tests.server.test_proxy_protocol import V1, v2
 from tests.support.certificate_files import Pair, pair_for, trusting
@@ -405,6 +409,80 @@ async def test_a_connection_whose_client_sends_on_without_end_is_ended(start: St
             upload_in_pieces, secure.port, b"Content-Length: 999999999\r\n", [b"a" * 100] * 2000
         )
     assert asyncio.get_running_loop().time() - began < SECONDS
+
+
+@asynccontextmanager
+async def deaf_client(
+    secure: Secure, connection: str, length: int = 300_000
+) -> AsyncIterator[tuple[Guard, Callable[[], Awaitable[int]]]]:
+    """A client that has asked for a long answer, most of which waits in the gateway: the guard of its connection, and
+    what reads it and returns how many of its ``length`` bytes came."""
+    server, loop = server_of(secure), asyncio.get_running_loop()
+    body = b"x" * length
+    head = b"POST /home/open/a HTTP/1.1\r\nHost: gw\r\nConnection: %b\r\nContent-Length: %d\r\n\r\n"
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    with plain:
+        await asyncio.to_thread(plain.connect, ("127.0.0.1", secure.port))
+        client = await asyncio.to_thread(trusting(ONE).wrap_socket, plain, server_hostname="localhost")
+        with client:
+            await eventually(lambda: server.guards)
+            [guard] = server.guards
+            assert guard.transport is not None
+            guard.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+            await asyncio.to_thread(client.sendall, head % (connection.encode(), len(body)) + body)
+
+            def read() -> int:
+                count = 0
+                while count < len(body) and (data := client.recv(65_536)):
+                    count += data.count(b"x")
+                return count
+
+            yield guard, lambda: asyncio.wait_for(loop.run_in_executor(None, read), SECONDS)
+
+
+async def test_an_answer_reaches_a_client_that_takes_longer_for_it_than_the_end_may_take(
+    start: Start,
+) -> None:
+    secure = await start()
+    server = server_of(secure)
+    server.limits = dataclasses.replace(server.limits, linger_seconds=0.05)
+    async with deaf_client(secure, "close") as (guard, read):
+        await eventually(lambda: guard.transport is None or guard.transport.is_closing())
+        await asyncio.sleep(0.5)
+        assert await read() == 300_000
+    await eventually(lambda: not server.guards)
+
+
+async def test_a_client_that_never_takes_its_answer_is_not_waited_for_without_end(start: Start) -> None:
+    secure = await start(response_write_timeout_seconds=0.3)
+    server = server_of(secure)
+    server.limits = dataclasses.replace(server.limits, linger_seconds=0.05)
+    async with deaf_client(secure, "close"):
+        await eventually(lambda: not server.guards)
+
+
+async def test_a_client_that_does_not_end_the_connection_is_not_waited_for_for_long(start: Start) -> None:
+    secure = await start()
+    server = server_of(secure)
+    server.limits = dataclasses.replace(server.limits, linger_seconds=0.05)
+    async with deaf_client(secure, "close") as (_, read):
+        assert await read() == 300_000
+        await eventually(lambda: not server.guards)
+
+
+async def test_no_connection_makes_room_whose_client_still_takes_an_answer(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(displacement, "MIN_IDLE_SECONDS", 0.0)
+    secure = await start(max_connections=1)
+    async with deaf_client(secure, "keep-alive", 90_000) as (guard, read):
+        await eventually(lambda: guard.idle_since < math.inf)
+        late = await secure.asked(b"", b"GET /home/open/b HTTP/1.1\r\nHost: gw\r\n\r\n")
+        assert late.startswith(b"HTTP/1.1 503 ")
+        assert await read() == 90_000
+        late = await secure.asked(b"", b"GET /home/open/b HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
+        assert late.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_stop_ends_streams_and_lets_requests_finish(start: Start, gateways: Gateways) -> None:
