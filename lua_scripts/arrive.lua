@@ -83,5 +83,6 @@ local function arrive(user, nth)
   return answer
 end
 --- @include passing
+keep_counter()
 answers[1] = summary(false)
 return answers

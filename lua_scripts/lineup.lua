@@ -42,6 +42,7 @@ local log = { lineups, last_lineups }
 --- @include summary
 --- @rarely leave_lane, take_out, deal, park, return_to_line, note_stay, close_window, end_session, leave_line
 --- @rarely settle, fill_slots, lapse_if_over, read_ages, keep_ages, may_free, has_place, uses_of, line_up_by
+--- @rarely look_up_newcomers, look_up_parked
 local FIRST_INVITATION = 22
 local FIRST_USER = 6
 
@@ -60,10 +61,15 @@ if KEYS[FIRST_INVITATION] then
   end
 else
   lapse_overdue(FIRST_USER)
+  if #ARGV >= FIRST_USER + FEW then
+    look_up_newcomers(FIRST_USER)
+    look_up_parked(FIRST_USER)
+  end
   for at = FIRST_USER, #ARGV do
     answers[#answers + 1] = line_up_and_note(ARGV[at])
   end
 end
+keep_counter()
 keep_pace(false)
 answers[1] = summary(false)
 return answers

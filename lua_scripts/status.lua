@@ -30,7 +30,7 @@ looks_up_lanes = #ARGV >= 6
 --- @include claims
 --- @include summary
 --- @rarely leave_lane, take_out, deal, park, return_to_line, note_stay, close_window, end_session, leave_line
---- @rarely settle, fill_slots, lapse_if_over, read_ages, keep_ages
+--- @rarely settle, fill_slots, lapse_if_over, read_ages, keep_ages, look_up_parked
 local sighting = ARGV[5] == '1'
 local FIRST_USER = 6
 
@@ -70,6 +70,9 @@ if lanes and looks_up_lanes then
   end
 end
 lapse_overdue(FIRST_USER)
+if #ARGV >= FIRST_USER + FEW then
+  look_up_parked(FIRST_USER)
+end
 local answers = { false }
 for at = FIRST_USER, #ARGV do
   answers[#answers + 1] = look(ARGV[at])

@@ -5,10 +5,22 @@
 -- user is in two keys until a call or the sweep finds it: a session wins over both, and of two tickets the lower counts.
 
 --- @only if parked_count > 0 or rule.claim_ms > 0
+-- Looks up the users in ARGV, from index first on, with one command in place of one for each user. Puts into
+-- rule.not_parked those who are not parked; park takes a user out again.
+local function look_up_parked(first)
+  if parked_count == 0 then
+    return
+  end
+  rule.not_parked = { user = nil }
+  for at, moment in ipairs(redis.call('ZMSCORE', parked, unpack(ARGV, first))) do
+    rule.not_parked[ARGV[first + at - 1]] = not moment
+  end
+end
+
 -- Takes a ticket out of the keys of parked users. Returns it as a number; nil if the user is not parked, or if the
 -- ticket is unusable.
 local function unpark(user)
-  if parked_count == 0 or redis.call('ZREM', parked, user) == 0 then
+  if parked_count == 0 or rule.not_parked and rule.not_parked[user] or redis.call('ZREM', parked, user) == 0 then
     return nil
   end
   parked_count = parked_count - 1
@@ -21,6 +33,9 @@ end
 local function park(user, ticket, why)
   if rule.claim_ms > 0 then
     redis.call('ZREM', claims, user)
+  end
+  if rule.not_parked then
+    rule.not_parked[user] = nil
   end
   write('ZADD', parked, now, user)
   write('ZADD', tickets, ticket, user)

@@ -44,6 +44,9 @@ local SCHEMA = 2
 -- blocked.
 local MOST = 256
 
+-- In a call with no more users than this, a look at all of them together costs more than looking at each.
+local FEW = 3
+
 -- In place of the functions of a feature that the room does not use. A section of an include that begins with
 -- '--- @only if' and ends with '--- @end' defines its functions only if that holds. A script defines the functions that it
 -- names in lines '--- @rarely' only in a call that uses one of them. See gateway/waiting_room/scripts.py, which also puts

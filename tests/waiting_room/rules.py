@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     """User -> lane, of lanes other than ``default``."""
     twice: set[str]
     """Users in two lanes: an older system has put them in line, too."""
+    has_lanes: bool
 
     @property
     def idle(self) -> bool:
@@ -93,6 +94,7 @@ def look(rig: Rig) -> Seen:
         lanes=dict.fromkeys((user for user, _ in line), "default") | lanes,
         remembered=found[13],
         twice={user for user, _ in line} & lanes.keys(),
+        has_lanes=bool(rig.lanes),
     )
 
 
@@ -118,6 +120,8 @@ def assert_step(
     # Users who returned during the call, from parking or because they had not claimed a slot in time, were not there
     # for all of it.
     away = before.parked.keys() | before.claims.keys()
+    # A user who lined up and was admitted within the call may have been in another lane than all those before.
+    away |= given.keys() if before.has_lanes else set()
     admitted = [ticket for kind, user, ticket in events if kind == "ADMITTED" and user not in away]
     sound = all(ticket < SOUND_BELOW for ticket in before.line.values())
     for lane in set(after.lanes.values()) if not given and sound else ():
