@@ -26,6 +26,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from gateway.server import framing
+from gateway.server.closing import close_in_order, may_end_at_once
 from gateway.server.head import remote_of
 from gateway.server.intake import Intake
 from gateway.server.interfaces import Listener
@@ -34,7 +35,7 @@ from gateway.server.proxied_transport import ProxiedTransport
 from gateway.server.proxy_protocol import MalformedHeader, may_begin, read_header
 from gateway.server.reading_pause import ReadingPause
 from gateway.server.request_handler import ClientRequest, InnerTransport, RequestHandler, parsed_request
-from gateway.server.socket_buffer import is_readable, over_tls, read_remaining, unsent_bytes
+from gateway.server.socket_buffer import is_readable, over_tls, read_remaining
 from gateway.server.write_timeout import WriteTimeout
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ class Guard(Intake):
         "_named_client",
         "_original",
         "_pause",
-        "_preamble",
         "_reader",
         "_refusal",
         "_request",
@@ -77,9 +77,7 @@ class Guard(Intake):
         self._request: ClientRequest | None = None
         self._task: asyncio.Task[None] | None = None
         self._named_client = client
-        self._preamble: bytes | None = b"" if preamble else None
-        """The first bytes of a trusted proxy's connection, until they show whether they are of the PROXY protocol; None
-        if that is known."""
+        self._preamble = b"" if preamble else None
         self._original: tuple[str, str] | None = None
         """Method and target of the head passed on last, if aiohttp's parser can't read them."""
         self._body = framing.BodyReader(limits.line_bytes, limits.headers, limits.head_bytes)
@@ -94,11 +92,6 @@ class Guard(Intake):
         self._body_failed = False
         self._ending = False
         self._pause = ReadingPause()
-
-    @property
-    def idle_since(self) -> float:
-        """As of the base class. A trusted proxy that has sent nothing yet is idle too."""
-        return self.last_active if self._preamble == b"" and self.transport is not None else super().idle_since
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the client, unless the server has too many connections."""
@@ -507,24 +500,8 @@ class Guard(Intake):
         server.deadlines.set(self, server.limits.linger_seconds, partial(self._close, transport))
 
     def _close(self, transport: asyncio.Transport) -> None:
-        """Closes the connection once the client has taken all that was written. Over TLS the gateway then waits for
-        the client's own end, but not for long."""
-        transport.close()
-        if over_tls(transport):
-            self._phase = "end"
-            self._server.deadlines.set(self, self._server.limits.linger_seconds, self._close_timed_out)
-
-    def _close_timed_out(self) -> None:
-        transport, timeout = self.transport, self.write_timeout
-        if transport is None:
-            return
-        if timeout is None or not unsent_bytes(transport):
-            transport.abort()
-            return
-        # The write time-out ends the connection of a client that takes nothing.
-        if not timeout.watching:
-            timeout.watch()
-        self._server.deadlines.set(self, self._server.limits.linger_seconds, self._close_timed_out)
+        server = self._server
+        close_in_order(self, transport, server.deadlines, server.limits.linger_seconds, self.write_timeout)
 
     def end_if_idle(self, since: float) -> None:
         """Ends the connection if it has had no request since ``since``, a time of the loop's clock."""
@@ -537,10 +514,7 @@ class Guard(Intake):
     def displace(self) -> bool:
         """Ends an idle connection at once, unless a request is arriving. Returns whether it did."""
         transport = self.transport
-        if self.idle_since == math.inf or transport is None or is_readable(transport):
-            return False
-        if over_tls(transport) and unsent_bytes(transport):
-            # The end at once would cut the last answer short.
+        if self.idle_since == math.inf or transport is None or not may_end_at_once(transport):
             return False
         self._close_idle()
         if over_tls(transport):

@@ -25,6 +25,7 @@ class Intake(asyncio.Protocol, ABC):
         "_idle",
         "_pending",
         "_phase",
+        "_preamble",
         "_queued",
         "_server",
         "fast_call",
@@ -54,6 +55,9 @@ class Intake(asyncio.Protocol, ABC):
         """Bytes that wait until the current answer is complete, or until the current body can take more."""
         self._discarding = False
         """Whether all further bytes from the client are dropped."""
+        self._preamble: bytes | None = None
+        """The first bytes of a trusted proxy's connection, until they show whether they are of the PROXY protocol; None
+        if that is known."""
         self._busy = False
         self._idle = True
         self._phase = ""
@@ -64,7 +68,8 @@ class Intake(asyncio.Protocol, ABC):
         """Since when the connection has had no request, as a time of the loop's clock; infinite while it has one, or
         while the client takes the last answer."""
         transport = self.transport
-        if not self._idle or self._queued or transport is None or transport.get_write_buffer_size():
+        idle = self._idle or self._preamble == b""
+        if not idle or self._queued or transport is None or transport.get_write_buffer_size():
             return math.inf
         return self.last_active
 

@@ -19,6 +19,7 @@ from aiohttp.streams import StreamReader
 from gateway.server._aiohttp import AppRunner, Site
 from gateway.server.arrivals import Arrivals
 from gateway.server.certificates import Certificates
+from gateway.server.closing import close_in_order
 from gateway.server.connection import Guard
 from gateway.server.deadlines import Deadlines
 from gateway.server.detached_connections import DetachedConnections
@@ -400,10 +401,7 @@ class Server(web.Server):
         else:
             body = _RETRY_EVENT % random.randrange(*_RETRY_MS)
             transport.write(_FULL_STREAM_RESPONSE % (len(body), cors, body))
-        transport.close()
-        if over_tls(transport):
-            # Closing waits for the client's own end.
-            self.deadlines.set(connection, self.limits.linger_seconds, transport.abort)
+        close_in_order(connection, transport, self.deadlines, self.limits.linger_seconds, None)
 
     def _cors_lines(self, transport: asyncio.Transport, received: bytes) -> bytes:
         """The header lines of the usual answer for the page that sent ``received``. Empty if no page sent it, or if the
