@@ -11,6 +11,8 @@ import contextlib
 import errno
 import logging
 import socket
+from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.server.certificates import Certificates
@@ -74,6 +76,7 @@ class TlsPort:
         self._certificates = certificates
         self._loop = server.loop
         self._resume: asyncio.TimerHandle | None = None
+        self._turns = Turns(server.loop)
         self._loop.add_reader(listening, self._accept)
 
     @property
@@ -106,18 +109,45 @@ class TlsPort:
                 return
             connection.setblocking(False)
             if self._server.may_shake_hands(connection):
-                Handshake(self._server, connection, self._certificates).begin()
+                Handshake(self._server, connection, self._certificates, self._turns).begin()
             else:
                 connection.close()
+
+
+class Turns:
+    """Calls back in turn, once in each iteration of the event loop.
+
+    The gateway signs for each handshake, which takes a millisecond or two. If it answered all clients of a crowd in the
+    same iteration, all others would wait for that long.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def take(self, turn: Callable[[], None]) -> None:
+        """Calls ``turn`` soon. It is called even if it is no longer needed."""
+        if not self._waiting:
+            self._loop.call_soon(self._next)
+        self._waiting.append(turn)
+
+    def _next(self) -> None:
+        turn = self._waiting.popleft()
+        if self._waiting:
+            self._loop.call_soon(self._next)
+        turn()
 
 
 class Handshake:
     """One connection until it is over TLS."""
 
-    def __init__(self, server: TlsServer, connection: socket.socket, certificates: Certificates) -> None:
+    def __init__(
+        self, server: TlsServer, connection: socket.socket, certificates: Certificates, turns: Turns
+    ) -> None:
         self._server = server
         self._connection = connection
         self._certificates = certificates
+        self._turns = turns
         peer = connection.getpeername() if _is_connected(connection) else ("", 0)
         self._remote = str(peer[0])
         self._may_name_client = server.trusts(self._remote)
@@ -149,7 +179,9 @@ class Handshake:
             if not first:
                 self._end()
             elif first[0] == _CLIENT_HELLO and not self._header:
-                self._shake_hands()
+                # Until its turn, only the deadline and the end of the server concern it.
+                self._server.loop.remove_reader(self._connection)
+                self._turns.take(self._shake_hands)
             elif self._may_name_client and may_begin(self._header + first):
                 self._read_header(first)
             else:
@@ -173,7 +205,8 @@ class Handshake:
             self._may_name_client, self._client, self._header = False, header.client, b""
 
     def _shake_hands(self) -> None:
-        self._server.loop.remove_reader(self._connection)
+        if self not in self._server.handshakes:
+            return
         self._server.deadlines.drop(self)
         self._task = self._server.loop.create_task(self._upgrade(), name="tls handshake")
 

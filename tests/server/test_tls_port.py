@@ -26,6 +26,7 @@ from gateway.server import displacement
 from gateway.server.certificates import Certificates
 from gateway.server.connection import Guard
 from gateway.server.listener import Runner, Server, open_port
+from gateway.server.tls_port import Turns
 from tests.server.test_proxy_protocol import V1, v2
 from tests.support.certificate_files import Pair, pair_for, trusting
 from tests.support.gateway import Caller, Gateways, Running, Stream
@@ -345,6 +346,43 @@ async def test_a_client_that_does_not_go_on_is_not_waited_for_for_long(start: St
     async with asyncio.timeout(SECONDS):
         assert await reader.read() == b""
     writer.close()
+    await eventually(lambda: not server_of(secure).handshakes)
+
+
+async def test_one_handshake_begins_in_each_iteration_of_the_loop() -> None:
+    turns = Turns(asyncio.get_running_loop())
+    had: list[int] = []
+    for number in range(3):
+        turns.take(lambda number=number: had.append(number))  # type: ignore[misc]
+    for count in range(1, 4):
+        await asyncio.sleep(0)
+        assert had == list(range(count))
+    turns.take(lambda: turns.take(lambda: had.append(3)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert had == [0, 1, 2, 3]
+
+
+async def test_handshakes_wait_for_their_turn_and_a_late_or_cancelled_one_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Callable[[], None]] = []
+    monkeypatch.setattr(Turns, "take", lambda _, turn: waiting.append(turn))
+    secure = await start(request_head_timeout_seconds=0.5)
+    call = asyncio.create_task(
+        secure.asked(b"", b"GET /home/open/a HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
+    )
+    await eventually(lambda: waiting)
+    [turn] = waiting
+    turn()
+    assert (await call).startswith(b"HTTP/1.1 200 ")
+    reader, writer = await secure.raw(b"\x16\x03\x01")
+    async with asyncio.timeout(SECONDS):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+    assert len(waiting) == 2
+    waiting[1]()
     await eventually(lambda: not server_of(secure).handshakes)
 
 
