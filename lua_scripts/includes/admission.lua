@@ -33,7 +33,7 @@ local function look_up_newcomers(first)
   for at, user in ipairs(users) do
     found[user] = not sessions[at] and not places[at]
   end
-  rule.newcomers = found
+  rule.newcomers, rule.joined = found, {}
 end
 
 -- The lane of a user who gets a new ticket or registration.
@@ -69,7 +69,7 @@ end
 
 local function queue(user, place)
   ticket = ticket + 1
-  last_given = as_ticket(ticket)
+  last_given = string.format('%.0f', ticket)
   if place then
     forget_missed(user)
     if lanes then
@@ -80,7 +80,11 @@ local function queue(user, place)
   put_in_lane(lane, user, last_given)
   done.lineups = (done.lineups or 0) + 1
   happened(user, place and 'MOVED' or 'JOINED', ticket)
-  sighted(user)
+  if rule.newcomers then
+    rule.joined[#rule.joined + 1], rule.joined[#rule.joined + 2] = now, user
+  else
+    sighted(user)
+  end
   return answer_waiting(lane, ticket, lane.size)
 end
 
@@ -88,6 +92,7 @@ end
 local function keep_counter()
   if done.lineups then
     write('SET', counter, last_given)
+    keep_joined()
   end
 end
 

@@ -21,10 +21,10 @@ local function happened(user, what, ticket, why)
     concerned.moment = concerned.moment or string.format('%x.', now)
   end
   local value = tonumber(ticket or 0)
-  if value % 1 ~= 0 or math.abs(value) > EXACT then
+  if value % 1 ~= 0 or value > EXACT or value < -EXACT then
     value = tonumber(as_ticket(value))
   end
-  local number = string.format(value < 0 and '-%x ' or '%x ', math.abs(value))
+  local number = value < 0 and string.format('-%x ', -value) or string.format('%x ', value)
   local last = (what == 'EXPIRED' or what == 'LEFT' or what == 'REMOVED') and ';' or ','
   entries[user] = before .. concerned.moment .. number .. what .. (why and ' ' .. why or '') .. last
 end

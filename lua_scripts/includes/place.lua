@@ -11,6 +11,15 @@ local function sighted(user)
   write('ZADD', absent, now, user)
 end
 
+-- Records the same of users who have just joined the line, with one command for all of a call: rule.joined holds moments and
+-- users. Called at the end of a script, and before users are taken out of the line.
+local function keep_joined()
+  if rule.joined and #rule.joined > 0 then
+    write('ZADD', absent, unpack(rule.joined))
+    rule.joined = {}
+  end
+end
+
 -- If the user is in line, records that the user was seen at seen_ms; a later sighting stands.
 local function seen_in_line(user, seen_ms)
   if place_of(user) then

@@ -143,6 +143,7 @@ local function fill_slots()
     return any
   end
 
+  keep_joined()
   while not paused and capacity > held and waiting > 0 and admissions_left > 0 and tokens_left() ~= 0 do
     local count = math.min(capacity - held, waiting, admissions_left, tokens_left() or EXACT)
     local any

@@ -122,6 +122,7 @@ end
 -- Removes a user from the line, also a parked or a registered one. Returns the ticket as text, which is '0' for a
 -- registered user, or nil if the user was none of these.
 local function leave_line(user)
+  keep_joined()
   local score = place_of(user)
   local parked_before = parked_count
   local kept = unpark(user)
