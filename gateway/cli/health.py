@@ -12,6 +12,7 @@ from urllib.request import OpenerDirector
 
 from gateway.cli.client import own_opener, own_url, within
 from gateway.cli.parsing import Commands
+from gateway.cli.texts import escaped
 from gateway.errors import SettingsError
 from gateway.settings.model import Settings
 
@@ -68,7 +69,7 @@ def _ask(url: str, opener: OpenerDirector) -> tuple[bool, str]:
                 f"no answer from {url} within {TIMEOUT_SECONDS:g} s: it hangs; look at its log, and restart it",
             )
         text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-        return False, f"no answer from {url}: {text}. Does a gateway run there? {_SETTINGS}"
+        return False, f"no answer from {url}: {escaped(str(text))}. Does a gateway run there? {_SETTINGS}"
 
 
 def _answer(url: str, opener: OpenerDirector) -> tuple[bool, str]:

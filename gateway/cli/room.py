@@ -478,7 +478,7 @@ def _ask(
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, TimeoutError):
             reason = f"not within {TIMEOUT_SECONDS:g} s"
-        raise RoomCallFailed(f"no answer from {url}: {reason}") from None
+        raise RoomCallFailed(escaped(f"no answer from {url}: {reason}")) from None
     if status is not None:
         raise RoomCallFailed(escaped(_refusal(status, answer, token)))
     return _envelope(answer)

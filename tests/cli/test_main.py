@@ -1160,6 +1160,28 @@ def test_health_of_a_gateway_that_hangs_says_so(
     assert "within 0.2 s: it hangs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [("health",), ("room", "show")])
+def test_what_is_no_http_reaches_no_terminal(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer() -> None:
+        client, _ = other.accept()
+        with client:
+            client.recv(65_536)
+            client.sendall(b"\x1b]0;x\x07\x9b2J\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(20)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = str(other.getsockname()[1])
+        assert run(*command, environ={"SERVER_HOST": "127.0.0.1", "SERVER_PORT": port}) == 1
+        thread.join()
+    said = capsys.readouterr().err
+    assert "no answer from" in said
+    assert said.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b""], ids=["body", "head"])
 @pytest.mark.parametrize("status", [b"200 OK", b"503 Service Unavailable"])
 @pytest.mark.parametrize(
