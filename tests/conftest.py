@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 
 from gateway.discovery.config_server import client as config_server_client
 from gateway.fast_path.executor import FastPath
+from gateway.server import displacement
 from tests.support.gateway import Gateways
 from tests.support.raw_service import RawUpstream, raw_upstream
 from tests.support.redis_client import open_redis
@@ -163,3 +165,9 @@ def service() -> Iterator[RawUpstream]:
     """A service that takes every method and every byte in a query, which aiohttp's parser does not."""
     with raw_upstream() as running:
         yield running
+
+
+@pytest.fixture
+def nothing_displaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No idle connection makes room for a new one, so each one above the limit is one too many."""
+    monkeypatch.setattr(displacement, "MIN_IDLE_SECONDS", math.inf)

@@ -33,7 +33,8 @@ def close_in_order(
     slow_client: SlowClientWatch | None,
 ) -> None:
     """Closes the connection. Over TLS it waits ``seconds`` for the client's own end; ``key`` is then the connection's
-    among the ``deadlines``. Without a ``slow_client``, no client is waited for longer."""
+    among the ``deadlines``. A client that has not taken all by then gets as much more time as
+    ``slow_client`` allows; without it, none."""
     transport.close()
     if not over_tls(transport):
         return

@@ -511,6 +511,11 @@ class Guard(Intake):
         if not is_readable(self.transport):
             self._close_idle()
 
+    @property
+    def had_request(self) -> bool:
+        """Whether the connection ever had a whole request."""
+        return bool(self.remote) or self._inner is not None
+
     def displace(self) -> bool:
         """Ends an idle connection at once, unless a request is arriving. Returns whether it did."""
         transport = self.transport

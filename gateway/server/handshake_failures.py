@@ -1,4 +1,4 @@
-"""Who is told of connections that end before a request, and why TLS handshakes fail, as the labels of a metric."""
+"""Why TLS handshakes fail, as the labels of a metric, and who is told of it and of other ends of connections."""
 
 from __future__ import annotations
 

@@ -65,10 +65,10 @@ class Intake(asyncio.Protocol, ABC):
 
     @property
     def idle_since(self) -> float:
-        """Since when the connection has had no request, as a time of the loop's clock; infinite while it has one, or
-        while the client takes the last answer."""
+        """Since when the connection has had no whole request, as a time of the loop's clock; infinite while it has one,
+        or while the client takes the last answer."""
         transport = self.transport
-        idle = self._idle or self._preamble == b""
+        idle = self._idle or self._preamble is not None or (self._phase == "head" and not self._busy)
         if not idle or self._queued or transport is None or transport.get_write_buffer_size():
             return math.inf
         return self.last_active

@@ -36,7 +36,7 @@ class ConnectionLimits:
     between two pieces."""
     linger_seconds: float = 2.0
     """How long to go on reading after the last answer, so that a client that is still sending does not lose the
-    answer."""
+    answer; over TLS also how long to wait for the client's own end."""
     line_bytes: int = 8190
     """The maximum of the request line, of one header, and of one line between chunks."""
     head_bytes: int = 64 * 1024

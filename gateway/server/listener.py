@@ -216,7 +216,7 @@ class Server(web.Server):
     page can't read the answer, its ``EventSource`` never reconnects. ``detached``: the connections that left aiohttp,
     which count as well. ``fast_path`` serves plain requests without aiohttp. ``trusts``: whether the peer at an address
     is a proxy that may name its client by the PROXY protocol. ``observer`` is told of connections that fail before
-    their first request.
+    their first request, and of those that end for new ones.
     """
 
     def __init__(
@@ -248,6 +248,7 @@ class Server(web.Server):
         self.handshakes: set[Handshake] = set()
         """The connections that are not over TLS yet, on a port with TLS."""
         self._displacement = Displacement(self.guards)
+        self._unfinished = Displacement(self.handshakes)
         self._descriptors = max_descriptors() if descriptors is None else descriptors
         self._max_connections = most
         self._on_full = on_full or (lambda: None)
@@ -297,11 +298,9 @@ class Server(web.Server):
         """Whether there is room for another connection over TLS. Some handshakes are made above the limit: only after
         them a client can be told to come back."""
         crowded = self._max_connections is not None and self._open() >= self._max_connections
-        if crowded and len(self.handshakes) < _MAX_UNDECIDED:
-            crowded = False
-        if not crowded and connection.fileno() < self._descriptors:
-            return True
-        if self._make_room():
+        full = crowded or connection.fileno() >= self._descriptors
+        # Whoever has not even made a handshake ends nothing but another one that takes long.
+        if not full or len(self.handshakes) < _MAX_UNDECIDED or self._make_room(self._unfinished):
             return True
         self._on_full()
         return False
@@ -333,13 +332,13 @@ class Server(web.Server):
         counted = self._served() - len(self.probes) - self._displacement.leaving
         crowded = self._max_connections is not None and counted >= self._max_connections
         if crowded or (sock is not None and sock.fileno() >= self._descriptors):
-            return not self._make_room()
-        self._displacement.forget()
+            return not self._make_room(self._displacement)
+        self._displacement.release_candidates()
         return False
 
-    def _make_room(self) -> bool:
+    def _make_room(self, displacement: Displacement) -> bool:
         """Ends an idle connection for a new one. Returns whether there was one."""
-        made = self._displacement.make_room()
+        made = displacement.make_room()
         if made:
             self.observer.idle_connection_displaced()
         return made
@@ -380,7 +379,6 @@ class Server(web.Server):
     def discard(self, connection: Guard) -> None:
         """The connection has ended; drops what is known of it."""
         self.probes.discard(connection)
-        self._displacement.discard(connection)
         if self._undecided.pop(connection, None) is not None:
             self._on_full()
 

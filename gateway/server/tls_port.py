@@ -37,8 +37,8 @@ _CLIENT_HELLO: Final = 0x16
 """The first byte of every connection over TLS."""
 _READ_BYTES: Final = 64 * 1024
 _SHUTDOWN_SECONDS: Final = 86_400.0
-"""asyncio would break an answer off that takes longer to send after the end of the connection. Those who end a
-connection set a deadline of their own, which does not."""
+"""asyncio breaks off an answer that takes longer than this to send after ``close``. Whoever closes a connection sets a
+deadline of its own instead, see ``closing``."""
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 SPEAKS_TLS: Final = "this port speaks TLS: use https"
@@ -154,6 +154,9 @@ class Handshake:
         self._client: tuple[str, int] | None = None
         self._header = b""
         self._task: asyncio.Task[None] | None = None
+        self.idle_since = server.loop.time()
+        """When it began, as a time of the loop's clock."""
+        self.had_request = False
 
     def begin(self) -> None:
         """Waits for the first bytes."""
@@ -161,6 +164,11 @@ class Handshake:
         server.handshakes.add(self)
         server.loop.add_reader(self._connection, self._read)
         server.deadlines.set(self, server.limits.head_seconds, self._time_out)
+
+    def displace(self) -> bool:
+        """Ends the connection for a new one."""
+        self.cancel()
+        return True
 
     def cancel(self) -> None:
         """Ends the connection."""

@@ -1,5 +1,5 @@
--- Only this file admits users from the head of the line. Needs clock, room, lanes, rate, history, parking
--- and session.
+-- Only this file admits users from the head of the line. Needs clock, room, lanes, rate, history, place,
+-- parking and session.
 
 -- Whether a slot may become free now. While an older system is followed, a slot must not stay free while users wait:
 -- that system admits new users past the line.

@@ -1,4 +1,4 @@
--- Sessions: which users are allowed in, and since when. Needs clock, room, lanes, history, opening and parking.
+-- Sessions: which users are allowed in, and since when. Needs clock, room, lanes, history, place, opening and parking.
 
 -- The user's last activity in milliseconds, the later of hash and index; nil if the user is not in the hash.
 -- The hash decides whether a user is allowed in. Older systems write only the hash, in whole seconds, so the hash wins

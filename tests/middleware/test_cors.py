@@ -251,7 +251,6 @@ async def one_too_many(gateway: Running) -> AsyncIterator[str]:
     server = gateway.runner.server
     assert isinstance(server, Server)
     server._max_connections = 0
-    server._displacement._connections = ()
     yield gateway.base
 
 
@@ -263,7 +262,9 @@ async def one_too_many(gateway: Running) -> AsyncIterator[str]:
         ("GET /own/1", 503),
     ],
 )
-async def test_a_full_instance_can_be_read_by_the_page(gateways: Gateways, call: str, status: int) -> None:
+async def test_a_full_instance_can_be_read_by_the_page(
+    gateways: Gateways, nothing_displaced: None, call: str, status: int
+) -> None:
     gateway = await gateways.start(ROUTES)
     method, path = call.split(" ")
     page = "https://own.test" if path == "/own/1" else PAGE
@@ -291,7 +292,9 @@ async def usual_headers(gateway: Running) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("cut", [24, 60, -40, -3])
-async def test_a_full_instance_waits_for_the_origin_of_a_stream(gateways: Gateways, cut: int) -> None:
+async def test_a_full_instance_waits_for_the_origin_of_a_stream(
+    gateways: Gateways, nothing_displaced: None, cut: int
+) -> None:
     gateway = await gateways.start(ROUTES)
     head = f"GET /api/v1/queue/stream?access_token=x HTTP/1.1\r\nHost: h\r\norigin: {PAGE}\r\nAccept: */*\r\n\r\n"
     async with one_too_many(gateway) as base:

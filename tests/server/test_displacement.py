@@ -11,9 +11,10 @@ import pytest
 from gateway.context import OBSERVERS
 from gateway.server import displacement
 from gateway.server.connection import Guard
-from gateway.server.displacement import LOOKED_AT, MIN_IDLE_SECONDS, MOST_LEAVING, Displacement
+from gateway.server.displacement import MAX_EXAMINED, MAX_LEAVING, MIN_IDLE_SECONDS, Displacement
 from gateway.server.listener import Server
-from tests.server.test_tls_port import ONE, Start
+from gateway.server.socket_buffer import unsent_bytes
+from tests.server.test_tls_port import ONE, Secure, Start
 from tests.server.test_tls_port import start as start  # noqa: PLC0414 - a fixture
 from tests.support.certificate_files import trusting
 from tests.support.gateway import Gateways, Running
@@ -32,8 +33,9 @@ MOST = 5
 class Idle:
     """A connection that has been idle since a moment."""
 
-    def __init__(self, since: float, *, arriving: bool = False) -> None:
+    def __init__(self, since: float, *, arriving: bool = False, had_request: bool = True) -> None:
         self.idle_since = since
+        self.had_request = had_request
         self.arriving = arriving
         self.ended = False
 
@@ -53,6 +55,16 @@ async def test_the_connection_that_was_idle_longest_makes_room() -> None:
     assert ended(connections) == [1]
 
 
+async def test_connections_that_never_had_a_request_make_room_first() -> None:
+    now = asyncio.get_running_loop().time()
+    connections = [Idle(now - 9), Idle(now - 2, had_request=False), Idle(now - 8)]
+    room = Displacement(connections)
+    assert room.make_room()
+    assert ended(connections) == [1]
+    assert room.make_room()
+    assert ended(connections) == [0, 1]
+
+
 async def test_connections_with_a_request_and_those_idle_for_a_moment_stay() -> None:
     now = asyncio.get_running_loop().time()
     connections = [Idle(math.inf), Idle(now - 0.5 * MIN_IDLE_SECONDS), Idle(now - 9, arriving=True)]
@@ -65,25 +77,21 @@ async def test_connections_with_a_request_and_those_idle_for_a_moment_stay() -> 
 
 async def test_all_connections_are_looked_at_in_turn_and_few_at_a_time() -> None:
     now = asyncio.get_running_loop().time()
-    connections = [Idle(math.inf) for _ in range(3 * LOOKED_AT)]
-    connections[LOOKED_AT + 7] = one = Idle(now - 9)
+    connections = [Idle(math.inf) for _ in range(3 * MAX_EXAMINED)]
     room = Displacement(connections)
-    assert [room.make_room() for _ in range(3)] == [False, True, False]
-    assert one.ended
-    room.discard(one)
-    connections[LOOKED_AT + 7] = Idle(now - 9)
-    assert [room.make_room() for _ in range(3)] == [False, True, False]
+    for _ in range(2):
+        connections[MAX_EXAMINED + 7] = one = Idle(now - 9)
+        assert [room.make_room() for _ in range(3)] == [False, True, False]
+        assert one.ended
 
 
 async def test_few_connections_that_made_room_are_open_at_a_time() -> None:
     now = asyncio.get_running_loop().time()
-    connections = [Idle(now - 9) for _ in range(MOST_LEAVING + 1)]
+    connections = [Idle(now - 9) for _ in range(MAX_LEAVING + 1)]
     room = Displacement(connections)
-    assert all(room.make_room() for _ in range(MOST_LEAVING))
-    assert (room.leaving, room.make_room()) == (MOST_LEAVING, False)
-    gone = next(one for one in connections if one.ended)
-    room.discard(gone)
-    connections.remove(gone)
+    assert all(room.make_room() for _ in range(MAX_LEAVING))
+    assert (room.leaving, room.make_room()) == (MAX_LEAVING, False)
+    connections.remove(next(one for one in connections if one.ended))
     assert room.make_room()
     assert all(one.ended for one in connections)
 
@@ -119,15 +127,19 @@ async def opened(gateway: Running, stack: AsyncExitStack) -> Client:
 
 
 @pytest.mark.parametrize("trusted", ["", "127.0.0.1"], ids=["client", "trusted proxy"])
-async def test_one_client_that_holds_all_connections_keeps_nobody_out(
-    gateways: Gateways, at_once: None, trusted: str
+@pytest.mark.parametrize(
+    "sent", [b"", b"G", b"GET /a HTTP/1.1\r\nHo"], ids=["nothing", "a letter", "half a head"]
+)
+async def test_a_client_that_holds_all_connections_without_a_request_does_not_keep_others_out(
+    gateways: Gateways, at_once: None, trusted: str, sent: bytes
 ) -> None:
     gateway = await gateways.start(
         ROUTES.replace("SERVICE", gateways.service.url), max_connections=MOST, trusted_proxies=trusted
     )
     async with AsyncExitStack() as stack:
         for _ in range(3 * MOST):
-            await opened(gateway, stack)
+            idle = await opened(gateway, stack)
+            idle.send(sent)
             async with connected(gateway.base) as client:
                 assert (await client.ask("GET", "/open/a")).status == 200
             await eventually(lambda: len(guards_of(gateway)) <= MOST)
@@ -192,7 +204,9 @@ async def test_a_client_that_still_takes_an_answer_is_not_idle(gateways: Gateway
             assert (await late.head()).status == 503
 
 
-async def test_so_it_is_with_file_descriptors(gateways: Gateways, at_once: None) -> None:
+async def test_idle_connections_make_room_when_file_descriptors_are_used_up(
+    gateways: Gateways, at_once: None
+) -> None:
     gateway = await gateways.start(ROUTES.replace("SERVICE", gateways.service.url))
     async with AsyncExitStack() as stack:
         await opened(gateway, stack)
@@ -203,14 +217,64 @@ async def test_so_it_is_with_file_descriptors(gateways: Gateways, at_once: None)
     assert displaced(gateway) == 3
 
 
-async def test_so_it_is_over_tls(start: Start, at_once: None) -> None:
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def over_tls(secure: Secure, stack: AsyncExitStack) -> Streams:
+    """One more connection over TLS, on which nothing was asked yet."""
+    reader, writer = await secure.raw()
+    stack.callback(writer.transport.abort)
+    await writer.start_tls(trusting(ONE), server_hostname="localhost")
+    return reader, writer
+
+
+async def ask(connection: Streams) -> None:
+    reader, writer = connection
+    writer.write(b"GET /home/open/a HTTP/1.1\r\nHost: gw\r\n\r\n")
+    async with asyncio.timeout(SECONDS):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_idle_connections_make_room_over_tls(start: Start, at_once: None) -> None:
     secure = await start(max_connections=MOST)
     async with AsyncExitStack() as stack:
         for _ in range(3 * MOST):
-            reader, writer = await secure.raw()
-            stack.callback(writer.transport.abort)
-            await writer.start_tls(trusting(ONE), server_hostname="localhost")
-            writer.write(b"GET /home/open/a HTTP/1.1\r\nHost: gw\r\n\r\n")
-            async with asyncio.timeout(SECONDS):
-                assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            await ask(await over_tls(secure, stack))
             await eventually(lambda: len(guards_of(secure.gateway)) <= MOST)
+
+
+async def test_connects_that_never_speak_tls_end_no_connection_that_had_a_request(
+    start: Start, at_once: None
+) -> None:
+    secure = await start(max_connections=MOST)
+    server = server_of(secure.gateway)
+    async with AsyncExitStack() as stack:
+        clients = []
+        while len(server.guards) < MOST:
+            clients.append(await over_tls(secure, stack))
+            await ask(clients[-1])
+        served = set(server.guards)
+        silent = []
+        for _ in range(5 * MOST):
+            silent.append(await secure.raw())
+            stack.callback(silent[-1][1].transport.abort)
+        await eventually(lambda: len(server.handshakes) == 16 and displaced(secure.gateway) == 5 * MOST - 16)
+        assert server.guards == served
+        # A client that does speak TLS takes the place of one of them, and then of a connection that is idle.
+        await ask(await over_tls(secure, stack))
+        assert len(server.handshakes) <= 16
+
+
+async def test_one_client_over_tls_ends_one_connection_when_file_descriptors_are_used_up(
+    start: Start, at_once: None
+) -> None:
+    secure = await start()
+    server = server_of(secure.gateway)
+    async with AsyncExitStack() as stack:
+        clients = [await over_tls(secure, stack) for _ in range(2)]
+        for client in clients:
+            await ask(client)
+        await eventually(lambda: all(not unsent_bytes(guard.transport) for guard in server.guards))
+        server._descriptors = 0
+        await ask(await over_tls(secure, stack))
+        assert displaced(secure.gateway) == 1

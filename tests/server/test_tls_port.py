@@ -368,7 +368,7 @@ async def test_handshakes_wait_for_their_turn_and_a_late_or_cancelled_one_ends(
 ) -> None:
     waiting: list[Callable[[], None]] = []
     monkeypatch.setattr(Turns, "take", lambda _, turn: waiting.append(turn))
-    secure = await start(request_head_timeout_seconds=0.5)
+    secure = await start()
     call = asyncio.create_task(
         secure.asked(b"", b"GET /home/open/a HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
     )
@@ -376,6 +376,8 @@ async def test_handshakes_wait_for_their_turn_and_a_late_or_cancelled_one_ends(
     [turn] = waiting
     turn()
     assert (await call).startswith(b"HTTP/1.1 200 ")
+    server = server_of(secure)
+    server.limits = dataclasses.replace(server.limits, head_seconds=0.5)
     reader, writer = await secure.raw(b"\x16\x03\x01")
     async with asyncio.timeout(SECONDS):
         with contextlib.suppress(ConnectionError):
