@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from gateway.observability.logging import ABORTED
@@ -114,16 +115,22 @@ class StreamProtocol(Subscriber, DetachedProtocol):
         self._transport.close()
         # Closing waits until all bytes have been sent, and over TLS then for the client's own end.
         if over_tls(self._transport):
-            self._set_timer(self._connections.limits.linger_seconds, self._close_timed_out)
+            self._wait_for_end(asyncio.get_running_loop().time() + self._write_seconds())
         else:
             self._set_timer(self._write_seconds(), self._abort_slow_client)
 
-    def _close_timed_out(self) -> None:
-        if unsent_bytes(self._transport):
-            self._set_timer(self._write_seconds(), self._abort_slow_client)
-        else:
+    def _wait_for_end(self, until: float) -> None:
+        """Until then, a time of the loop's clock, the client may take what it has not taken."""
+        self._set_timer(self._connections.limits.linger_seconds, partial(self._close_timed_out, until))
+
+    def _close_timed_out(self, until: float) -> None:
+        if not unsent_bytes(self._transport):
             self._timer = None
             self._transport.abort()
+        elif asyncio.get_running_loop().time() < until:
+            self._wait_for_end(until)
+        else:
+            self._abort_slow_client()
 
     def _write_seconds(self) -> float:
         """How many seconds a client may need for the waiting bytes, at the minimum rate."""

@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 
 from gateway.server.limits import ConnectionLimits
-from gateway.sse import frames
+from gateway.sse import frames, protocol
 from gateway.sse.protocol import MAX_RECEIVED_BYTES
 from gateway.sse.response import EventStream
 from gateway.sse.subscriber import Subscriber
@@ -291,6 +291,24 @@ class TestSlowClients:
 
             assert not stream.ended
             assert stream.write(frames.comment("on"))
+
+    @pytest.mark.parametrize(("seconds", "end"), [(60.0, ""), (0.0, "aborted")])
+    async def test_over_tls_one_that_took_all_late_is_not_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch, seconds: float, end: str
+    ) -> None:
+        """Such a client never says that it ends the connection. In the second case its time is over before."""
+        unsent = [100, 100, 0]
+        monkeypatch.setattr(protocol, "over_tls", lambda _: True)
+        monkeypatch.setattr(protocol, "unsent_bytes", lambda _: unsent.pop(0))
+        limits = ConnectionLimits(slow_client_seconds=seconds, slow_client_rate=0, linger_seconds=0.05)
+        async with world(max_buffer=10_000_000, limits=limits) as here, here.deaf("kim") as (stream, _):
+            stream._transport.set_write_buffer_limits(1 << 30)
+            behind(stream)
+            here.hub.deliver(Event("kim", 99))
+            await eventually(lambda: bool(here.ended))
+
+            assert here.ended[0][2] == end
+            assert len(unsent) == (2 if end else 0)
 
     async def test_the_lowest_rate_that_is_served_gives_time_for_what_waits(self) -> None:
         limits = ConnectionLimits(slow_client_seconds=2.0, slow_client_rate=1000)
