@@ -9,6 +9,7 @@ from collections.abc import Generator
 import pytest
 
 from gateway.draw.slices import Steps, run, run_in_slices
+from tests.support.loop_turns import counted_turns
 
 
 def count_to(end: int, log: list[int]) -> Steps[str]:
@@ -32,25 +33,16 @@ async def test_all_steps_run_beside_the_loop(slice_seconds: float) -> None:
 
 
 async def test_the_loop_has_its_turn_after_each_slice() -> None:
-    turns = 0
-
     def slow() -> Generator[None, None, int]:
         for _ in range(20):
             until = time.perf_counter() + 0.0005
             while time.perf_counter() < until:
                 pass
             yield
-        return turns
+        return turns.count
 
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
-    seen = await run_in_slices(slow(), 0.001)
-    beside.cancel()
+    async with counted_turns() as turns:
+        seen = await run_in_slices(slow(), 0.001)
     # 10 ms of work in slices of 1 ms, each of which may last up to one step longer.
     assert seen >= 5
 

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import QueueFailed, QueueUnavailable
 from gateway.waiting_room.batch import TOLD_PER_TURN, Batcher, Outcome
+from tests.support.loop_turns import counted_turns
 
 
 class Sender:
@@ -66,21 +67,12 @@ async def test_what_arrives_in_one_turn_of_the_loop_is_one_call(sender: Sender) 
 async def test_calls_that_can_wait_begin_a_little_apart_unless_there_is_a_full_one(sender: Sender) -> None:
     batcher: Batcher[int, int] = Batcher(sender, patience=10, gather=0.1, max_batch=4)
     loop = asyncio.get_running_loop()
-    turns = 0
-
-    async def turn() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     async with batcher.running():
-        turning = asyncio.create_task(turn())
-        # Whoever comes alone, one after the other, does not wait: the loop has turned a few times, and not for long.
-        assert [await batcher.submit(n) for n in range(3)] == [0, 10, 20]
-        await asyncio.gather(batcher.submit(3), batcher.submit(4))
-        turning.cancel()
-        assert turns < 100
+        # Calls that come alone, one after the other, do not wait: meanwhile the loop has only a few turns.
+        async with counted_turns() as turns:
+            assert [await batcher.submit(n) for n in range(3)] == [0, 10, 20]
+            await asyncio.gather(batcher.submit(3), batcher.submit(4))
+        assert turns.count < 100
         began = loop.time()
         few = [batcher.submit(5)]
         await asyncio.sleep(0.02)
