@@ -18,6 +18,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+EVALUATE_SECONDS = 100.0
+"""For one expression of a page, the checks of axe among them: they take seconds."""
+
 
 def command(url: str, profile: Path) -> list[str]:
     """What starts Chromium with this page open, without anything it does on its own. Skips the test where it is not
@@ -107,9 +110,11 @@ class Page:
 
     async def evaluate(self, expression: str) -> Any:
         """What a JavaScript expression, or the promise it is, comes to."""
-        result = await self.ask(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
-        )
+        # A page that stands still would otherwise end the test without a word of where.
+        async with asyncio.timeout(EVALUATE_SECONDS):
+            result = await self.ask(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
