@@ -1,7 +1,7 @@
-"""The end of a connection once the client has taken all that was written for it.
+"""Closes a connection once the client has taken all that was written for it.
 
-The transport closes plain connections like this by itself. Over TLS it would wait for the client's own end as well, and
-it does not say which bytes still wait below the TLS layer.
+A plain transport does this by itself. A TLS transport also waits for the client to end the connection, and does not say
+how many bytes still wait below the TLS layer.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def close_in_order(
     seconds: float,
     slow_client: SlowClientWatch | None,
 ) -> None:
-    """Closes the connection. Over TLS it waits ``seconds`` for the client's own end; ``key`` is then the connection's
-    among the ``deadlines``. A client that has not taken all by then gets as much more time as
-    ``slow_client`` allows; without it, none."""
+    """Closes the connection. Over TLS, the client has ``seconds`` to take all bytes and to end the connection itself;
+    then the connection is aborted. While bytes still wait, the client gets more time for as long as ``slow_client``
+    allows. ``key`` names the connection among the ``deadlines``."""
     transport.close()
     if not over_tls(transport):
         return
@@ -51,6 +51,6 @@ def close_in_order(
 
 
 def may_end_at_once(transport: asyncio.Transport) -> bool:
-    """Whether an idle connection can be ended without harm: no request is arriving, and over TLS, where only an
-    immediate end does not wait for the client, the last answer has arrived."""
+    """Whether an idle connection can be ended without harm: no request is arriving, and over TLS the client has
+    acknowledged the last answer, which an abort would drop."""
     return not is_readable(transport) and not (over_tls(transport) and unsent_bytes(transport))

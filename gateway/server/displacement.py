@@ -1,4 +1,4 @@
-"""Room for new clients when there are as many connections as there may be: a connection without a request ends.
+"""Makes room for new clients when the limit of connections is reached: an idle connection ends.
 
 Otherwise one client that opens all connections that there may be, and sends nothing, would keep all others out until
 the time-out of idle connections.

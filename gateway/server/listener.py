@@ -299,7 +299,7 @@ class Server(web.Server):
         them a client can be told to come back."""
         crowded = self._max_connections is not None and self._open() >= self._max_connections
         full = crowded or connection.fileno() >= self._descriptors
-        # Whoever has not even made a handshake ends nothing but another one that takes long.
+        # A client that has not made its handshake may end another slow handshake, and no connection in use.
         if not full or len(self.handshakes) < _MAX_UNDECIDED or self._make_room(self._unfinished):
             return True
         self._on_full()

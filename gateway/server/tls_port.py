@@ -37,8 +37,8 @@ _CLIENT_HELLO: Final = 0x16
 """The first byte of every connection over TLS."""
 _READ_BYTES: Final = 64 * 1024
 _SHUTDOWN_SECONDS: Final = 86_400.0
-"""asyncio breaks off an answer that takes longer than this to send after ``close``. Whoever closes a connection sets a
-deadline of its own instead, see ``closing``."""
+"""asyncio breaks off an answer that takes longer than this to send after ``close``. So this time is long, and the code
+that closes a connection sets a shorter deadline, which a slow client extends: see ``closing``."""
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 SPEAKS_TLS: Final = "this port speaks TLS: use https"

@@ -85,7 +85,7 @@ class WriteTimeout:
         self._deadlines.drop(self)
 
     def _unsent(self) -> int:
-        """How many bytes wait. What a client has still to take of the kernel counts only once the connection ends."""
+        """How many bytes wait. Bytes that wait in the kernel count only while the connection is closing."""
         transport = self._transport
         return unsent_bytes(transport) if transport.is_closing() else transport.get_write_buffer_size()
 

@@ -151,7 +151,7 @@ class Settings(TracingSettings):
     max_connections: int | None = setting(
         whole(1),
         None,
-        "Most connections of clients at a time, for each port; one more replaces the one idle longest, or gets 503.",
+        "Most connections of clients at a time, for each port; one more replaces an idle one, or gets 503.",
         default_words="derived from the limit of file descriptors",
     )
 

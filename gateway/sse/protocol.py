@@ -120,7 +120,7 @@ class StreamProtocol(Subscriber, DetachedProtocol):
             self._set_timer(self._write_seconds(), self._abort_slow_client)
 
     def _wait_for_end(self, until: float) -> None:
-        """Until then, a time of the loop's clock, the client may take what it has not taken."""
+        """Waits for the client to take the last bytes, at most until ``until``, a time of the loop's clock."""
         self._set_timer(self._connections.limits.linger_seconds, partial(self._close_timed_out, until))
 
     def _close_timed_out(self, until: float) -> None:

@@ -23,10 +23,10 @@ local full = out_of_memory()
 -- The last ticket given; nil before the first lineup of a call.
 local ticket
 
--- Looks up the users in ARGV, from index first on, with two commands in place of two for each user. Puts into
--- rule.newcomers those who have neither a session nor a place in line. Such a user gets neither before lining up, whatever
--- other users of the call do: users are promoted from the line alone. A local in place of the field would cost each call
--- some 700 instructions.
+-- Looks up the users in ARGV, from index first on, with two commands in place of two for each user. The table
+-- rule.newcomers then holds the users who have neither a session nor a place in line. No other user of the call can give
+-- such a user a session or a place, because only users in line are promoted. A local in place of the field would cost each
+-- call some 700 instructions.
 local function look_up_newcomers(first)
   local users, found = { unpack(ARGV, first) }, { user = nil }
   local sessions, places = redis.call('HMGET', inside, unpack(users)), places_of(users)

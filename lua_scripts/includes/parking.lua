@@ -5,8 +5,8 @@
 -- user is in two keys until a call or the sweep finds it: a session wins over both, and of two tickets the lower counts.
 
 --- @only if parked_count > 0 or rule.claim_ms > 0
--- Looks up the users in ARGV, from index first on, with one command in place of one for each user. Puts into
--- rule.not_parked those who are not parked; park takes a user out again.
+-- Looks up the users in ARGV, from index first on, with one command in place of one for each user. The table
+-- rule.not_parked then holds the users who are not parked, until park removes a user from it.
 local function look_up_parked(first)
   if parked_count == 0 then
     return

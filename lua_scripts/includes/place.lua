@@ -11,8 +11,8 @@ local function sighted(user)
   write('ZADD', absent, now, user)
 end
 
--- Records the same of users who have just joined the line, with one command for all of a call: rule.joined holds moments and
--- users. Called at the end of a script, and before users are taken out of the line.
+-- Records that all users who have joined the line in this call were seen now, with one command. The list rule.joined holds
+-- moments and users. Scripts call this function at their end, and before they take users out of the line.
 local function keep_joined()
   if rule.joined and #rule.joined > 0 then
     write('ZADD', absent, unpack(rule.joined))

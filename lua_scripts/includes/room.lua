@@ -44,7 +44,7 @@ local SCHEMA = 2
 -- blocked.
 local MOST = 256
 
--- In a call with no more users than this, a look at all of them together costs more than looking at each.
+-- In a call with at most so many users, looking up each user costs less than looking up all of them together.
 local FEW = 3
 
 -- In place of the functions of a feature that the room does not use. A section of an include that begins with

@@ -1161,7 +1161,7 @@ def test_health_of_a_gateway_that_hangs_says_so(
 
 
 @pytest.mark.parametrize("command", [("health",), ("room", "show")])
-def test_what_is_no_http_reaches_no_terminal(
+def test_control_characters_of_a_server_that_speaks_no_http_are_not_shown(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def answer() -> None:

@@ -1,7 +1,7 @@
 """How much processor time something takes, for tests that say that it takes little.
 
-Whatever else the machine does, the garbage collector included, only ever adds to a measurement. So the least of several
-says most about the code, and a limit that holds for it need not leave room for a busy machine.
+Other work of the machine, the garbage collector included, only ever adds to a measurement. So the least of several
+measurements says most about the code, and its limit need not leave room for a busy machine.
 """
 
 from __future__ import annotations
